@@ -1,0 +1,57 @@
+# The environment is in .venv, pinned by requirements.lock. Each target installs what it needs.
+SHELL := /bin/sh
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+MODE ?= dr
+# Debian packages that the lab needs on this machine; lab/packages.py is the list that it checks against.
+DEBIAN := $(shell cat lab/packages.txt)
+
+.PHONY: help venv system demo test check lint types floors pure lock clean
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## make venv            the Python environment in .venv
+venv: $(VENV)/.stamp
+
+$(VENV)/.stamp: requirements.lock pyproject.toml
+	@python3 -c 'import venv, ensurepip' 2>/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3 python3-venv; }
+	@test -x $(PYTHON) || python3 -m venv $(VENV)
+	@$(PYTHON) -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(PYTHON) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+## make system          the Debian packages that the lab needs on this machine
+system:
+	@missing=$$(for p in $(DEBIAN); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q ' installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then echo "installing on this machine:" $$missing; apt-get update -qq; \
+	DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends $$missing >/dev/null; fi
+
+## make demo [MODE=dr|tun|nat]   boots a lab, deploys with pyinfra, shows the load balancer at work, tears all down
+demo: venv system
+	@$(PYTHON) -m lab.demo $(MODE)
+
+## make test            every test
+test: venv system check
+	@$(VENV)/bin/pytest tests
+
+## make check           lint, types, floors and the pure tests: under a minute
+check: lint types floors pure
+
+lint: venv
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+types: venv
+	@$(VENV)/bin/mypy
+floors: venv
+	@$(VENV)/bin/lint-imports
+pure: venv
+	@$(VENV)/bin/pytest -q -m "not lab" tests
+
+## make lock            pins the dependencies anew
+lock: venv
+	@$(PYTHON) -m pip install -q uv
+	@$(VENV)/bin/uv pip compile pyproject.toml --extra dev --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 -q --upgrade -o requirements.lock
+
+clean:
+	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
