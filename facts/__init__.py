@@ -1,0 +1,1 @@
+"""Observations: one fact per kind of host, one remote command each."""

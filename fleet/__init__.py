@@ -1,0 +1,1 @@
+"""Steps on hosts, in order: connect, observe, apply, gate."""

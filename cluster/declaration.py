@@ -1,0 +1,198 @@
+"""What the cluster should be: the models that a declaration (TOML) is read into.
+
+Only shapes live here; rules that look at several keys at once are in `cluster.rules`, reading text is in `cluster.reading`.
+"""
+
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Network
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+
+from cluster.units import Seconds, host_name, interface_name
+from cluster.vocabulary import MYSQL_PORT, SCHEDULERS, Check, Mode, ReturnPath
+
+
+def _known_scheduler(text: str) -> str:
+    if text not in SCHEDULERS:
+        raise ValueError(f'"{text}" is no scheduler of LVS; known are {", ".join(SCHEDULERS)}')
+    return text
+
+
+def _only_ipv4(value: object) -> object:
+    if isinstance(value, str) and ":" in value:
+        raise ValueError(f'"{value}" is an IPv6 address, and this version serves IPv4 only')
+    return value
+
+
+Name = Annotated[str, AfterValidator(host_name)]
+Interface = Annotated[str, AfterValidator(interface_name)]
+Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
+Scheduler = Annotated[str, AfterValidator(_known_scheduler)]
+Address = Annotated[IPv4Address, BeforeValidator(_only_ipv4)]
+Weight = Annotated[int, Field(ge=0, le=65535, strict=True)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Persistence(_Strict):
+    """A client sticks to its server: keepalived.conf(5), persistence_timeout and persistence_granularity."""
+
+    timeout: Seconds = 86400
+    granularity: Address = IPv4Address("255.255.255.255")
+    """Clients whose addresses agree under this mask share a server; 0.0.0.0: all clients, so there is one writer."""
+
+
+class Service(_Strict):
+    """A virtual service: what clients connect to."""
+
+    vip: Address | None = None
+    """Virtual address that floats between the directors. Needed in dr and tun."""
+    port: Port = MYSQL_PORT
+    server_port: Port | None = None
+    """Port on the real servers, when it differs from `port`: nat only."""
+    nat_port: Port | None = None
+    """nat: additional port on the gateway address, or on the director's own address where there is no gateway."""
+    protocol: Literal["tcp", "udp"] = "tcp"
+    scheduler: Scheduler = "rr"
+    check: Check = Check.SYNCED
+    check_port: Port | None = None
+    check_path: str = Field(default="/", pattern=r"^/[A-Za-z0-9/._~?=&%-]*$")
+    persistence: Persistence | None = None
+
+
+class Secret(_Strict):
+    """Where a secret is; the secret itself never stands in a declaration."""
+
+    file: str | None = None
+    env: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_in_clear(cls, value: object) -> object:
+        # The text must not be repeated in the error: errors are logged.
+        if isinstance(value, str):
+            raise ValueError('a secret does not belong in this file; write { file = "secrets/vrrp" } or { env = "NAME" }')  # noqa: TRY004 (pydantic)
+        return value
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.file is None) == (self.env is None):
+            raise ValueError('name one place: { file = "secrets/vrrp" } or { env = "NAME" }')
+        return self
+
+
+class Vrrp(_Strict):
+    """What the directors must agree on among themselves (RFC 5798; keepalived.conf(5), VRRP instance)."""
+
+    virtual_router_id: int = Field(default=51, ge=1, le=255, strict=True)
+    version: Literal[2, 3] = 3
+    advertise_every: Seconds = 0.2
+    password: Secret | None = None
+    preempt: bool = False
+    """True is the seed's automatic failback; it costs a second move for each failure."""
+    preempt_delay: Seconds = 30
+    """With preempt: how long a director that came back waits, so that connections have crossed to it."""
+    unicast: bool = False
+    synchronise_connections: bool = True
+    """The kernel's sync daemon between directors, without which a failover cuts all established connections."""
+
+
+class Health(_Strict):
+    """How soon a dead server is out of rotation: keepalived.conf(5), delay_loop, connect_timeout, retry."""
+
+    every: Seconds = 0.5
+    timeout: Seconds = 0.5
+    retry: int = Field(default=1, ge=0, le=10, strict=True)
+    retry_after: Seconds = 0.2
+
+
+class Nat(_Strict):
+    """What only NAT needs."""
+
+    gateway: Address | None = None
+    """Floating address that replies go through. Needed with two directors: it must not be a VIP that servers carry."""
+    return_path: ReturnPath = ReturnPath.RULE
+
+
+class Ssh(_Strict):
+    """How a host is reached. A host's own table goes before the cluster's `[ssh]`."""
+
+    host: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9.:-]*$")
+    port: Port = 22
+    user: str | None = Field(default=None, pattern=r"^[a-z_][a-z0-9_-]*$")
+    key: str | None = None
+    known_hosts: str | None = None
+    host_keys: Literal["strict", "accept-new"] = "strict"
+    sudo: bool = False
+
+
+class Director(_Strict):
+    """Host that runs keepalived and IPVS."""
+
+    address: Address
+    interface: Interface = "eth0"
+    priority: int = Field(default=100, ge=1, le=254, strict=True)
+    """VRRP priority (RFC 5798, 5.2.4): 255 is reserved for the owner of an address, 0 for leaving."""
+    ssh: Ssh | None = None
+
+
+class RealServer(_Strict):
+    """Host that connections are forwarded to."""
+
+    address: Address
+    interface: Interface = "eth0"
+    weight: Weight = 10
+    ssh: Ssh | None = None
+
+
+class Clustercheck(_Strict):
+    """The health service on the real servers."""
+
+    socket: str = Field(default="/run/mysqld/mysqld.sock", pattern=r"^/[A-Za-z0-9/._-]+$")
+    serve_donor: bool = False
+    """A donor of a state transfer counts as able to serve (good with mariabackup, wrong with rsync)."""
+
+
+class Declaration(_Strict):
+    """A whole cluster. Directors and servers keep the order of the file."""
+
+    name: Name
+    mode: Mode
+    network: IPv4Network
+    transport: Literal["ssh", "lab"] = "ssh"
+    service: Mapping[Name, Service] = Field(min_length=1)
+    vrrp: Vrrp = Vrrp()
+    health: Health = Health()
+    nat: Nat = Nat()
+    clustercheck: Clustercheck = Clustercheck()
+    ssh: Ssh = Ssh()
+    director: Mapping[Name, Director] = Field(min_length=1)
+    real_server: Mapping[Name, RealServer] = Field(min_length=1)
+    _source: str = PrivateAttr(default="")
+
+    @property
+    def source(self) -> str:
+        """The file it was read from; secrets' paths are relative to its folder. Empty: none."""
+        return self._source
+
+    def hosts(self) -> Iterator[str]:
+        """All names, real servers first: the order in which a deploy goes."""
+        yield from self.real_server
+        yield from self.director
+
+    @property
+    def vips(self) -> tuple[IPv4Address, ...]:
+        """Each declared VIP once, in the order of the file."""
+        return tuple(dict.fromkeys(service.vip for service in self.service.values() if service.vip))
+
+    @property
+    def clustercheck_wanted(self) -> bool:
+        """Whether any service's check asks clustercheck."""
+        return any(service.check.clustercheck_path for service in self.service.values())
+
+    def gateway_for(self, director: str) -> IPv4Address:
+        """NAT: the address of this director that replies go through, and that nat ports are served on."""
+        return self.nat.gateway or self.director[director].address

@@ -1,0 +1,217 @@
+"""What keepalived.conf says, as a typed model: one for each director, from one declaration.
+
+Directors differ only in router_id, priority and unicast addresses. What peers must agree on is the same by construction:
+the VRRP identity, the advertised list and its order (two directors that announce different lists both hold the addresses),
+the id of the sync daemon (differing ids lose every connection at failover, silently).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from cluster.declaration import Declaration, RealServer, Service
+from cluster.vocabulary import CLUSTERCHECK_PORT, Check, Mode, ReturnPath
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An address and port that the director serves."""
+
+    service: str
+    address: IPv4Address
+    port: int
+    protocol: str = "tcp"
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Checker:
+    """A health check: HTTP_GET or TCP_CHECK, times in seconds."""
+
+    kind: str
+    port: int
+    path: str
+    timeout: float
+    retry: int
+    retry_after: float
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A real_server block."""
+
+    name: str
+    address: IPv4Address
+    port: int
+    weight: int
+    checker: Checker | None
+
+
+@dataclass(frozen=True)
+class VirtualServer:
+    """A virtual_server block."""
+
+    endpoint: Endpoint
+    scheduler: str
+    mode: Mode
+    every: float
+    persistence_timeout: int | None
+    persistence_granularity: IPv4Address | None
+    destinations: tuple[Destination, ...]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """The vrrp_instance block."""
+
+    name: str
+    interface: str
+    priority: int
+    virtual_router_id: int
+    advertise_every: float
+    preempt: bool
+    preempt_delay: float
+    password: str | None
+    unicast_source: IPv4Address | None
+    unicast_peers: tuple[IPv4Address, ...]
+    advertised: tuple[IPv4Address, ...]
+    excluded: tuple[IPv4Address, ...]
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The whole of keepalived.conf."""
+
+    router_id: str
+    vrrp_version: int
+    sync_interface: str | None
+    sync_id: int
+    instance: Instance | None
+    static_routes: tuple[tuple[IPv4Address, str], ...]
+    """(address of a real server, interface). Without a route that has a gateway, a live change of the forwarding method cuts
+    DR connections at random: the kernel caches one route for old and new connections of a destination (__ip_vs_get_out_rt)."""
+    virtual_servers: tuple[VirtualServer, ...]
+
+
+def endpoints(declaration: Declaration, director: str) -> tuple[Endpoint, ...]:
+    """Where clients find each service on this director, in the order of the declaration; the VIP before the nat port."""
+
+    def each() -> Iterator[Endpoint]:
+        for name, service in declaration.service.items():
+            if service.vip:
+                yield Endpoint(name, service.vip, service.port, service.protocol)
+            if declaration.mode is Mode.NAT and service.nat_port:
+                yield Endpoint(name, declaration.gateway_for(director), service.nat_port, service.protocol)
+
+    return tuple(each())
+
+
+def configuration(declaration: Declaration, director: str, password: str | None = None) -> Configuration:
+    """The configuration of one director."""
+    me = declaration.director[director]
+    instance = _instance(declaration, director, password)
+    sync = declaration.vrrp.synchronise_connections and len(declaration.director) > 1 and instance
+    return Configuration(
+        router_id=director,
+        vrrp_version=declaration.vrrp.version,
+        sync_interface=me.interface if sync else None,
+        sync_id=declaration.vrrp.virtual_router_id,
+        instance=instance,
+        static_routes=tuple(
+            (server.address, me.interface)
+            for server in declaration.real_server.values()
+            if server.address in declaration.network
+        ),
+        virtual_servers=tuple(_virtual_server(declaration, endpoint) for endpoint in endpoints(declaration, director)),
+    )
+
+
+def floating_addresses(declaration: Declaration) -> tuple[IPv4Address, ...]:
+    """What moves between the directors. The first is the one that is advertised: it does not depend on the mode, so that a
+    change of mode never makes two directors reject each other."""
+    gateway = (declaration.nat.gateway,) if declaration.nat.gateway else ()
+    return (*gateway, *declaration.vips)
+
+
+def _instance(declaration: Declaration, director: str, password: str | None) -> Instance | None:
+    addresses = floating_addresses(declaration)
+    if not addresses:
+        # keepalived 2.3 does not start with an instance that has no address; one director on its own address needs none.
+        return None
+    me, vrrp = declaration.director[director], declaration.vrrp
+    peers = tuple(other.address for name, other in declaration.director.items() if name != director)
+    unicast = vrrp.unicast and peers
+    return Instance(
+        name=declaration.name,
+        interface=me.interface,
+        priority=me.priority,
+        virtual_router_id=vrrp.virtual_router_id,
+        advertise_every=vrrp.advertise_every,
+        preempt=vrrp.preempt,
+        preempt_delay=vrrp.preempt_delay,
+        password=password if vrrp.password else None,
+        unicast_source=me.address if unicast else None,
+        unicast_peers=peers if unicast else (),
+        advertised=addresses[:1],
+        excluded=addresses[1:],
+    )
+
+
+def _virtual_server(declaration: Declaration, endpoint: Endpoint) -> VirtualServer:
+    service = declaration.service[endpoint.service]
+    weights = weights_for(service, declaration)
+    return VirtualServer(
+        endpoint=endpoint,
+        scheduler=service.scheduler,
+        mode=declaration.mode,
+        every=declaration.health.every,
+        persistence_timeout=int(service.persistence.timeout) if service.persistence else None,
+        persistence_granularity=service.persistence.granularity if service.persistence else None,
+        destinations=tuple(
+            _destination(declaration, service, name, server, weights[name])
+            for name, server in declaration.real_server.items()
+        ),
+    )
+
+
+def weights_for(service: Service, declaration: Declaration) -> dict[str, int]:
+    """Each server's weight in this service.
+
+    With scheduler "fo" (the heaviest live server gets all) weights must differ, or directors may choose differently: servers
+    rank by weight, and where weights are equal by their order in the declaration. 0 stays 0.
+    """
+    declared = {name: server.weight for name, server in declaration.real_server.items()}
+    if service.scheduler != "fo":
+        return declared
+    ranked = sorted((name for name in declared if declared[name]), key=lambda name: -declared[name])
+    return declared | {name: 10 * (len(ranked) - place) for place, name in enumerate(ranked)}
+
+
+def _destination(
+    declaration: Declaration, service: Service, name: str, server: RealServer, weight: int
+) -> Destination:
+    port = service.server_port or service.port
+    return Destination(name, server.address, port, weight, _checker(declaration, service, port))
+
+
+def _checker(declaration: Declaration, service: Service, port: int) -> Checker | None:
+    if service.check is Check.NONE:
+        return None
+    health = declaration.health
+    path = service.check.clustercheck_path
+    default_port = CLUSTERCHECK_PORT if path else port
+    return Checker(
+        kind="TCP_CHECK" if service.check is Check.TCP else "HTTP_GET",
+        port=service.check_port or default_port,
+        path=path or service.check_path,
+        timeout=health.timeout,
+        retry=health.retry,
+        retry_after=health.retry_after,
+    )
+
+
+def source_network_translated(declaration: Declaration) -> bool:
+    """Whether servers see the director's address instead of the client's."""
+    return declaration.mode is Mode.NAT and declaration.nat.return_path is ReturnPath.SNAT

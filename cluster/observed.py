@@ -1,0 +1,280 @@
+"""What was seen on a host, in the words of `cluster.parts`, and how it is read from what the host printed.
+
+The host prints sections, each under a line `#NAME`, and `#end` last: output without the end is an error, never a default.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from typing import Any
+
+from cluster.errors import HostError
+from cluster.keepalived import Endpoint
+from cluster.parts import Address, Chain, Route, Rule
+from cluster.vocabulary import Mode
+
+
+@dataclass(frozen=True)
+class SeenFile:
+    """A file that is ours, or stands in a place of ours. `sha256` of the content."""
+
+    sha256: str
+    mode: int
+    owner: str
+    modified: int
+    """Seconds since the epoch."""
+    guard: str | None = None
+    """Guarded files: None without our first line, else "kept" or "edited"."""
+
+
+@dataclass(frozen=True)
+class SeenLink:
+    """A network device."""
+
+    up: bool
+    kind: str
+    received_packets: int
+
+
+@dataclass(frozen=True)
+class SeenUnit:
+    """A systemd service. `revision`: what it says it was started or reloaded with; None where it says nothing."""
+
+    active: bool
+    enabled: bool
+    stale: bool
+    """systemd has not yet read the unit's file as it now is."""
+    revision: str | None
+    state: str = ""
+
+
+@dataclass(frozen=True)
+class SeenDestination:
+    """A line of the IPVS table under a service."""
+
+    address: IPv4Address
+    port: int
+    mode: Mode
+    weight: int
+    active: int
+    inactive: int
+
+
+@dataclass(frozen=True)
+class SeenService:
+    """A service of the IPVS table."""
+
+    endpoint: Endpoint
+    scheduler: str
+    persistence: int | None
+    granularity: IPv4Address | None
+    destinations: tuple[SeenDestination, ...]
+
+
+@dataclass(frozen=True)
+class HostState:
+    """All that was asked of one host at one moment."""
+
+    files: Mapping[str, SeenFile] = field(default_factory=dict)
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    """Values by their path under /proc/sys."""
+    before: Mapping[str, str] = field(default_factory=dict)
+    """Values from before our first change, by key."""
+    packages: frozenset[str] = frozenset()
+    users: frozenset[str] = frozenset()
+    modules: frozenset[str] = frozenset()
+    links: Mapping[str, SeenLink] = field(default_factory=dict)
+    addresses: frozenset[Address] = frozenset()
+    rules: tuple[Rule, ...] = ()
+    routes: frozenset[Route] = frozenset()
+    chains: tuple[Chain, ...] = ()
+    units: Mapping[str, SeenUnit] = field(default_factory=dict)
+    database_users: frozenset[str] = frozenset()
+    database: str = ""
+    """"up", "down", or "" where it was not asked."""
+    services: tuple[SeenService, ...] = ()
+    established: tuple[tuple[IPv4Address, IPv4Address], ...] = ()
+    """Established connections to this server's services: (its own end's address, the other end's)."""
+    now: float = 0
+
+    def holds(self, address: IPv4Address) -> bool:
+        """Whether any device but a silent one of a real server has the address."""
+        return any(a.address == address and a.device not in {"dummy0", "tunl0", "lo"} for a in self.addresses)
+
+    @property
+    def modes(self) -> frozenset[Mode]:
+        """The forwarding methods in this director's table."""
+        return frozenset(d.mode for service in self.services for d in service.destinations)
+
+
+class UnreadableStateError(HostError):
+    """A host's answer stopped half-way or is not what was asked for."""
+
+
+def parse(output: str) -> HostState:
+    """The state that `output` describes. Raises UnreadableStateError."""
+    sections: dict[str, list[str]] = {}
+    current: list[str] = []
+    for line in output.splitlines():
+        if line.startswith("#"):
+            current = sections.setdefault(line[1:], [])
+        else:
+            current.append(line)
+    if "end" not in sections:
+        raise UnreadableStateError("its answer stopped half-way", cure="run the command again; if it stays, look at the host's disk and memory")
+    try:
+        return _state(sections)
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise UnreadableStateError(f"its answer cannot be read ({type(error).__name__}: {error})") from error
+
+
+def _state(sections: Mapping[str, list[str]]) -> HostState:
+    def words(name: str) -> list[list[str]]:
+        return [line.split() for line in sections.get(name, []) if line.strip()]
+
+    def tree(name: str) -> list[dict[str, Any]]:
+        text = "\n".join(sections.get(name, [])).strip()
+        return [item for item in json.loads(text) if item] if text else []
+
+    links = tree("links")
+    return HostState(
+        files=_files(words("files"), words("guards")),
+        sysctls=dict(line.split(":", 1) for line in sections.get("sysctls", [])),
+        before={w[0]: " ".join(w[2:]) for w in words("before")},
+        packages=frozenset(w[0].split(":")[0] for w in words("packages") if w[-1] == "installed"),
+        users=frozenset(w[0] for w in words("users")),
+        modules=frozenset(w[0] for w in words("modules")),
+        links={link["ifname"]: _link(link) for link in links},
+        addresses=frozenset(
+            Address(link["ifname"], IPv4Address(info["local"]))
+            for link in links
+            for info in link.get("addr_info", ())
+            if info["family"] == "inet" and info["prefixlen"] == 32  # noqa: PLR2004 (/32: a single address)
+        ),
+        rules=tuple(_rule(rule) for rule in tree("rules")),
+        routes=frozenset(_route(route) for route in tree("routes") if str(route.get("table", "")).isdigit()),
+        chains=_chains(sections.get("chains", [])),
+        units=_units(sections.get("units", []), dict((w[0], w[1]) for w in words("revisions") if len(w) > 1)),
+        database_users=frozenset(w[0] for w in words("database-users")),
+        database="".join(sections.get("database", [])).strip(),
+        services=ipvs_table(sections.get("ipvs", [])),
+        established=_established(words("established")),
+        now=float(next(iter(words("now")), ["0"])[0]),
+    )
+
+
+def _files(lines: Iterable[list[str]], guards: Iterable[list[str]]) -> dict[str, SeenFile]:
+    """From lines of sha256sum (2 words) and of stat (path, mode, owner, modified)."""
+    guarded = {words[0]: words[1] for words in guards}
+    sums, stats = dict[str, str](), dict[str, list[str]]()
+    for words in lines:
+        if len(words) == 2:  # noqa: PLR2004 (sha256sum's two words)
+            sums[words[1]] = words[0]
+        else:
+            stats[words[0]] = words[1:]
+    return {
+        path: SeenFile(sums[path], int(mode, 8), owner, int(modified), guarded.get(path))
+        for path, (mode, owner, modified) in stats.items()
+    }
+
+
+def _link(link: Mapping[str, Any]) -> SeenLink:
+    received = link.get("stats64", {}).get("rx", {}).get("packets", 0)
+    return SeenLink("UP" in link["flags"], link.get("linkinfo", {}).get("info_kind", ""), received)
+
+
+def _rule(rule: Mapping[str, Any]) -> Rule:
+    source = rule.get("src")
+    table = str(rule.get("table", 0))
+    return Rule(
+        preference=int(rule["priority"]),
+        table={"local": 255, "main": 254, "default": 253}.get(table) or int(table),
+        source=IPv4Address(source) if source and source not in {"all", "default"} and "srclen" not in rule else None,
+        protocol=rule.get("ipproto"),
+        source_port=int(rule["sport"]) if "sport" in rule else None,
+        mark=int(str(rule["fwmark"]), 0) if "fwmark" in rule else None,
+    )
+
+
+def _route(route: Mapping[str, Any]) -> Route:
+    kind = route.get("type", "unicast")
+    return Route(
+        table=int(route["table"]),
+        destination=route["dst"],
+        device=route.get("dev") if kind == "unicast" else None,
+        via=IPv4Address(route["gateway"]) if "gateway" in route else None,
+        kind=kind,
+        metric=route.get("metric"),
+    )
+
+
+def _chains(lines: Iterable[str]) -> tuple[Chain, ...]:
+    """Chains of ours from iptables-save; a chain without its jump has hook ""."""
+    table, rules, hooks = "", {}, {}
+    for line in lines:
+        words = line.split()
+        if line.startswith("*"):
+            table = line[1:].strip()
+        elif words and words[0].startswith(":LBCTL-"):
+            rules[table, words[0][1:]] = list[str]()
+        elif words[:1] == ["-A"] and words[1].startswith("LBCTL-"):
+            rules[table, words[1]].append(" ".join(words[2:]))
+        elif words[:1] == ["-A"] and words[2:3] == ["-j"] and words[3].startswith("LBCTL-"):
+            hooks[table, words[3]] = words[1]
+    return tuple(Chain(table, name, hooks.get((table, name), ""), tuple(own)) for (table, name), own in rules.items())
+
+
+def _units(lines: Iterable[str], revisions: Mapping[str, str]) -> dict[str, SeenUnit]:
+    """From `systemctl show`: paragraphs of KEY=VALUE."""
+    units = {}
+    for paragraph in "\n".join(lines).split("\n\n"):
+        values = dict(line.split("=", 1) for line in paragraph.splitlines() if "=" in line)
+        if values.get("Id"):
+            units[values["Id"]] = SeenUnit(
+                active=values["ActiveState"] in {"active", "reloading"},
+                enabled=values.get("UnitFileState") == "enabled",
+                stale=values.get("NeedDaemonReload") == "yes",
+                revision=revisions.get(values["Id"]),
+                state=values["ActiveState"],
+            )
+    return units
+
+
+def ipvs_table(lines: Iterable[str]) -> tuple[SeenService, ...]:
+    """The table in /proc/net/ip_vs (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_info_seq_show): hexadecimal addresses and ports."""
+    found: list[tuple[list[str], list[SeenDestination]]] = []
+    for words in (line.split() for line in lines):
+        if words[:1] in (["TCP"], ["UDP"]):
+            found.append((words, []))
+        elif words[:1] == ["->"] and found and ":" in words[1] and words[1] != "RemoteAddress:Port":
+            address, port = _hexadecimal(words[1])
+            destination = SeenDestination(address, port, Mode.of(words[2]), int(words[3]), int(words[4]), int(words[5]))
+            found[-1][1].append(destination)
+    return tuple(_service(words, tuple(destinations)) for words, destinations in found)
+
+
+def _service(words: list[str], destinations: tuple[SeenDestination, ...]) -> SeenService:
+    address, port = _hexadecimal(words[1])
+    persistence, granularity = None, None
+    if "persistent" in words:
+        place = words.index("persistent")
+        # In thousandths on some kernels' pages, in seconds in this file; the mask follows in hexadecimal.
+        persistence, granularity = int(words[place + 1]), IPv4Address(int(words[place + 2], 16))
+    return SeenService(
+        Endpoint("", address, port, words[0].lower()), words[2], persistence, granularity, destinations
+    )
+
+
+def _hexadecimal(text: str) -> tuple[IPv4Address, int]:
+    address, port = text.split(":")
+    return IPv4Address(int(address, 16)), int(port, 16)
+
+
+def _established(lines: Iterable[list[str]]) -> tuple[tuple[IPv4Address, IPv4Address], ...]:
+    """From `ss -Htn state established`: Recv-Q Send-Q Local:Port Peer:Port."""
+
+    def address(text: str) -> IPv4Address:
+        return IPv4Address(text.rsplit(":", 1)[0].strip("[]").removeprefix("::ffff:").split("%")[0])
+
+    return tuple((address(words[2]), address(words[3])) for words in lines if "::1" not in words[2])

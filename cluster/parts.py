@@ -1,0 +1,142 @@
+"""What a host can carry, thing by thing: the words in which a footprint is stated, observed and compared."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Address
+
+
+class Thing(StrEnum):
+    """One thing on a host. The order is that in which things are built; they are taken away in the opposite one."""
+
+    KERNEL = "kernel"
+    """Modules and settings of the connection table (directors)."""
+    ARP = "arp"
+    """Real servers keep silent about virtual addresses. Before the addresses: a server must never announce one."""
+    TUNNEL = "tunnel"
+    """tunl0, which unpacks what a director tunnels."""
+    VIRTUAL_ADDRESS = "virtual address"
+    """Real servers accept what is sent to the VIPs."""
+    RETURN_PATH = "return path"
+    """NAT: answers leave through the director."""
+    FORWARDING = "forwarding"
+    """NAT: directors forward packets, and do not tell servers a shorter way."""
+    MASQUERADE = "masquerade"
+    """NAT: what servers start themselves leaves with the director's address."""
+    CLUSTERCHECK = "clustercheck"
+    """The health service."""
+    KEEPALIVED = "keepalived"
+    """VRRP, health checks and the IPVS table."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A whole file that is ours."""
+
+    path: str
+    text: str = field(repr=False)
+    mode: int = 0o644
+    secret: bool = False
+    """The text must not be shown."""
+    guarded: bool = False
+    """Somebody may have edited it by hand and would miss the change: its first line carries a hash of the rest."""
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Link:
+    """A network device that must exist and be up. `kind` "dummy" is created; "ipip" comes with its module."""
+
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Address:
+    """A /32 on a device."""
+
+    device: str
+    address: IPv4Address
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A routing rule; None matches anything."""
+
+    preference: int
+    table: int
+    source: IPv4Address | None = None
+    protocol: str | None = None
+    source_port: int | None = None
+    mark: int | None = None
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route in a table of ours. `destination` is "default" or an address."""
+
+    table: int
+    destination: str
+    device: str | None = None
+    via: IPv4Address | None = None
+    kind: str = "unicast"
+    metric: int | None = None
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A netfilter chain of our own, in the words of iptables-save, reached by a jump from `hook`."""
+
+    table: str
+    name: str
+    hook: str
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A systemd service that must be enabled and run what is declared.
+
+    `revision` names what it must have been started (or reloaded) with; the running service says its own in
+    /run/lbctl/NAME. None: just running.
+    """
+
+    name: str
+    revision: str | None = None
+    reload: bool = False
+    """It takes a new configuration by reload: a restart would cut service."""
+    ours: bool = True
+    """The unit file is ours; False: a package's, which is never removed."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """All that one thing needs on a host."""
+
+    thing: Thing
+    packages: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    files: tuple[File, ...] = ()
+    sysctls: Mapping[str, int] = field(default_factory=dict)
+    links: tuple[Link, ...] = ()
+    addresses: tuple[Address, ...] = ()
+    routes: tuple[Route, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    chains: tuple[Chain, ...] = ()
+    units: tuple[Unit, ...] = ()
+    database_users: tuple[str, ...] = ()
+
+
+Footprint = tuple[Part, ...]
+"""Parts in the order of `Thing`, at most one of each."""
+
+
+def proc_path(key: str) -> str:
+    """Where a kernel setting lies under /proc/sys. As sysctl.d(5): a key with slashes means what it says, else dots are slashes
+    (so that the dot in eth0.100 can be written)."""
+    return key if "/" in key else key.replace(".", "/")

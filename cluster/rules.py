@@ -1,0 +1,180 @@
+"""Rules of a declaration that look at several keys at once: each says what is wrong, why, and what to write."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from cluster.declaration import Declaration
+from cluster.vocabulary import CLUSTERCHECK_PORT, Mode, ReturnPath
+
+Key = tuple[str, ...]
+Problem = tuple[Key, str]
+"""The key to point at, and the message."""
+
+Rule = Callable[[Declaration], Iterator[Problem]]
+_RULES: list[Rule] = []
+
+MAX_PASSWORD = 8
+"""VRRP version 2 has eight octets for a password (RFC 2338, 5.3.6); keepalived cuts what is longer."""
+
+
+def _rule(function: Rule) -> Rule:
+    _RULES.append(function)
+    return function
+
+
+def problems(declaration: Declaration) -> list[Problem]:
+    """Everything that is wrong, in the order of the rules below; empty when all is well."""
+    return [problem for rule in _RULES for problem in rule(declaration)]
+
+
+def password_problem(password: str) -> str | None:
+    """What is wrong with a VRRP password; None if nothing is. The text never repeats it."""
+    if not password:
+        return "the VRRP password is empty"
+    if len(password) > MAX_PASSWORD:
+        return (
+            f"the VRRP password has {len(password)} characters; VRRP 2 carries {MAX_PASSWORD} (keepalived would cut it "
+            "silently, and a director that reads it whole would reject the others): shorten it"
+        )
+    if not password.isascii() or not password.isprintable() or any(c in password for c in " \"'#!\\{}$"):
+        return "the VRRP password has a blank or one of \" ' # ! \\ { } $, which keepalived.conf reads as something else"
+    return None
+
+
+@_rule
+def _addresses_of_services(d: Declaration) -> Iterator[Problem]:
+    for name, service in d.service.items():
+        if d.mode is not Mode.NAT and service.vip is None:
+            yield ("service", name), f"mode {d.mode} needs a vip: it cannot change ports, so each service needs an address"
+        if d.mode is Mode.NAT and service.vip is None and service.nat_port is None:
+            yield ("service", name), "nothing to connect to: give a vip, a nat_port, or both"
+        if d.mode is not Mode.NAT and service.server_port not in {None, service.port}:
+            yield (
+                ("service", name, "server_port"),
+                f"{service.server_port} differs from port {service.port}, and mode {d.mode} cannot change ports: "
+                "make them equal or use mode nat",
+            )
+        if service.protocol == "udp" and service.check.clustercheck_path is None and service.check not in {"none", "http"}:
+            yield ("service", name, "check"), 'a UDP port cannot be checked by TCP: use check = "http" or "none"'
+
+
+@_rule
+def _two_services_on_one_address(d: Declaration) -> Iterator[Problem]:
+    seen: dict[tuple[object, ...], str] = {}
+    for name, service in d.service.items():
+        for key, endpoint in (("vip", (service.vip, service.port)), ("nat_port", ("gateway", service.nat_port))):
+            if None in endpoint:
+                continue
+            other = seen.setdefault((*endpoint, service.protocol), name)
+            if other != name:
+                yield ("service", name, key), f"service {other} has the same address and port: give each its own"
+
+
+@_rule
+def _virtual_addresses(d: Declaration) -> Iterator[Problem]:
+    owners = {host.address: f"director {name}" for name, host in d.director.items()}
+    owners |= {host.address: f"real server {name}" for name, host in d.real_server.items()}
+    places = [(("service", name, "vip"), service.vip) for name, service in d.service.items() if service.vip]
+    if d.nat.gateway:
+        places.append((("nat", "gateway"), d.nat.gateway))
+    for key, address in places:
+        if address in owners:
+            yield key, f"{address} is the address of {owners[address]}: a virtual address must be free"
+        if address not in d.network or address in {d.network.network_address, d.network.broadcast_address}:
+            yield key, f"{address} is not a host address in network {d.network}: routers and clients would not find it"
+    if d.nat.gateway in d.vips:
+        yield (
+            ("nat", "gateway"),
+            f"{d.nat.gateway} is also a vip; servers that carry it cannot use it as gateway: take another free address",
+        )
+
+
+@_rule
+def _addresses_of_hosts(d: Declaration) -> Iterator[Problem]:
+    for kind, hosts in (("director", d.director), ("real_server", d.real_server)):
+        for name, host in hosts.items():
+            if host.address not in d.network and (kind == "director" or d.mode is not Mode.TUN):
+                yield (
+                    (kind, name, "address"),
+                    f"{host.address} is not in network {d.network}; only mode tun reaches servers beyond a router",
+                )
+    counted = Counter(host.address for host in (*d.director.values(), *d.real_server.values()))
+    for kind, hosts in (("director", d.director), ("real_server", d.real_server)):
+        for name, host in hosts.items():
+            if counted[host.address] > 1:
+                yield (kind, name, "address"), f"{host.address} is given to more than one host; a real server cannot be a director"
+    for name in d.director.keys() & d.real_server.keys():
+        yield ("director", name), f"{name} is also a real server: LVS cannot forward to its own host here; use two machines"
+
+
+@_rule
+def _directors(d: Declaration) -> Iterator[Problem]:
+    seen: dict[int, str] = {}
+    for name, director in d.director.items():
+        other = seen.setdefault(director.priority, name)
+        if other != name:
+            yield (
+                ("director", name, "priority"),
+                f"{director.priority} is also the priority of {other}: give each its own, the higher one is preferred",
+            )
+
+
+@_rule
+def _vrrp(d: Declaration) -> Iterator[Problem]:
+    if d.vrrp.version == 3 and d.vrrp.password:  # noqa: PLR2004 (VRRP version)
+        yield ("vrrp", "password"), "VRRP 3 has no passwords (RFC 5798, 9): leave it out, or set version = 2"
+    if d.vrrp.version == 2 and d.vrrp.advertise_every != int(d.vrrp.advertise_every):  # noqa: PLR2004
+        yield ("vrrp", "advertise_every"), "VRRP 2 advertises in whole seconds: 1s or more, or set version = 3"
+    if not 0.01 <= d.vrrp.advertise_every <= 40:  # noqa: PLR2004 (RFC 5798, 5.2.7: 12 bits of centiseconds)
+        yield ("vrrp", "advertise_every"), "must lie between 10ms and 40s"
+    if d.vrrp.preempt and d.vrrp.preempt_delay > 1000:  # noqa: PLR2004 (keepalived.conf(5))
+        yield ("vrrp", "preempt_delay"), "keepalived takes at most 1000 seconds"
+
+
+@_rule
+def _nat(d: Declaration) -> Iterator[Problem]:
+    if d.mode is not Mode.NAT or d.nat.return_path is ReturnPath.SNAT:
+        return
+    if len(d.director) > 1 and d.nat.gateway is None:
+        yield (
+            ("nat", "gateway"),
+            "with more than one director replies need a gateway address that floats between them: "
+            "set nat.gateway to a free address of the network",
+        )
+
+
+@_rule
+def _weights(d: Declaration) -> Iterator[Problem]:
+    if not any(server.weight for server in d.real_server.values()):
+        yield ("real_server",), "all weights are 0: nobody would be served; give at least one server a weight"
+
+
+@_rule
+def _persistence(d: Declaration) -> Iterator[Problem]:
+    for name, service in d.service.items():
+        if not service.persistence:
+            continue
+        bits = int(service.persistence.granularity)
+        inverted = bits ^ 0xFFFFFFFF
+        if inverted & (inverted + 1):
+            yield ("service", name, "persistence"), f"granularity {service.persistence.granularity} is no network mask"
+        if service.persistence.timeout < 1 or service.persistence.timeout != int(service.persistence.timeout):
+            yield ("service", name, "persistence"), "timeout is in whole seconds, at least 1"
+        if service.scheduler == "fo":
+            yield ("service", name, "persistence"), 'scheduler "fo" sends all to one server already: leave persistence out'
+
+
+@_rule
+def _clustercheck(d: Declaration) -> Iterator[Problem]:
+    for name, service in d.service.items():
+        if d.clustercheck_wanted and CLUSTERCHECK_PORT in {service.port, service.server_port}:
+            yield ("service", name, "port"), f"{CLUSTERCHECK_PORT} is clustercheck's on the real servers: take another"
+        if service.check != "http" and service.check_path != "/":
+            yield ("service", name, "check_path"), 'belongs to check = "http"'
+
+
+@_rule
+def _health(d: Declaration) -> Iterator[Problem]:
+    for key in ("every", "timeout"):
+        if not 0.1 <= getattr(d.health, key) <= 3600:  # noqa: PLR2004 (below, checks would eat the directors)
+            yield ("health", key), "must lie between 100ms and 1h"

@@ -1,0 +1,51 @@
+"""Durations and names as people write them."""
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+_SECONDS = {"ms": 0.001, "s": 1, None: 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds(text: str | float) -> float:
+    """Seconds in "200ms", "6s", "10m", "1.5h", "1d" or a bare number of seconds. Raises ValueError."""
+    if isinstance(text, bool):
+        raise ValueError("a duration is a number of seconds or a text like 200ms, 6s, 10m")  # noqa: TRY004 (pydantic wants ValueError)
+    if isinstance(text, int | float):
+        return float(text)
+    found = _DURATION.fullmatch(text.strip())
+    if not found:
+        raise ValueError(f'"{text}" is no duration; write 200ms, 6s, 10m, 1h or a number of seconds')
+    return round(float(found[1]) * _SECONDS[found[2]], 6)
+
+
+def duration(value: float) -> str:
+    """The shortest exact text for a number of seconds: 0.2 is "200ms"."""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if value >= size and value % size == 0:
+            return f"{value / size:g}{unit}"
+    return f"{value:g}s" if value >= 1 or value == 0 else f"{value * 1000:g}ms"
+
+
+Seconds = Annotated[float, BeforeValidator(seconds), PlainSerializer(duration, when_used="json")]
+
+_HOST_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
+
+
+def host_name(text: str) -> str:
+    """A name that is safe as a host name (RFC 1123) and so in a file name, a shell and keepalived.conf. Raises ValueError."""
+    if len(text) > 253 or not _HOST_NAME.fullmatch(text):  # noqa: PLR2004 (RFC 1123)
+        raise ValueError(f'"{text}" is no host name: a–z, 0–9 and - in labels of 1 to 63 characters, joined by dots')
+    return text
+
+
+_INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
+
+
+def interface_name(text: str) -> str:
+    """A name that Linux takes for a network interface (15 bytes, IFNAMSIZ) and that needs no quoting. Raises ValueError."""
+    if not _INTERFACE.fullmatch(text):
+        raise ValueError(f'"{text}" is no interface name: at most 15 of A–Z, a–z, 0–9, _ . -')
+    return text

@@ -1,0 +1,26 @@
+"""The whole product on one page: what each kind of host gets, and in which order.
+
+The order is what makes a deploy safe on a live cluster. Servers are prepared for the new way and the old; directors change,
+passive ones first, the active one last; only then is what nobody uses any more taken away. `lbctl deploy` goes the same way.
+"""
+
+from pyinfra import host
+
+from operations import director, gate, observation, real_server
+
+is_director = "directors" in host.groups
+
+if not is_director:
+    real_server.prepare()
+
+for turn in host.loop(range(len(observation.blueprint(host).declaration.director))):
+    gate.passed(name="gate: servers are ready")
+    if is_director and director.turn() == turn:
+        director.configure()
+
+gate.reached(name="gate: directors are done")
+
+if is_director:
+    director.retire()
+else:
+    real_server.retire()

@@ -1,0 +1,117 @@
+"""The state of a host, by one remote command."""
+
+from collections.abc import Iterable
+from shlex import quote
+from typing import Any
+
+from pyinfra.api import FactBase, Host
+from pyinfra.api.exceptions import FactProcessError
+
+from cluster.footprint import GUARD
+from cluster.observed import HostState, UnreadableStateError, parse
+from cluster.parts import proc_path
+from cluster.question import Question
+
+LIMIT = 20
+"""Seconds that a host has to answer."""
+
+
+class State(FactBase["HostState | None"]):
+    """What a `Question` asks about, as a `HostState`. Call it by `look`.
+
+    One shell command whose output ends with a mark. A host that gives no answer, or half of one, has no state (None): pyinfra
+    would carry on with a default, and change a host that it knows nothing of.
+    """
+
+    def command(self, asked: Question) -> str:
+        del asked
+        return f"timeout {LIMIT} sh -s"
+
+    def process(self, output: Iterable[str]) -> HostState | None:
+        try:
+            return parse("\n".join(output))
+        except UnreadableStateError as error:
+            raise FactProcessError(str(error)) from error
+
+    @staticmethod
+    def default() -> HostState | None:
+        return None
+
+
+def look(host: Host, asked: Question) -> HostState | None:
+    """The state of `host`; None when it could not be had (pyinfra has said why, and counts the host as failed).
+
+    The script goes through standard input: in the command line it would fill logs with kilobytes of shell.
+    """
+    return host.get_fact(State, asked, _stdin=script(asked))
+
+
+def script(asked: Question) -> str:
+    """The shell (POSIX) that answers `asked`. It changes nothing."""
+    lines = ["export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "echo '#now'; date +%s"]
+    for section, body in _sections(asked):
+        lines += [f"echo '#{section}'", body]
+    return "\n".join([*lines, "echo '#end'", ""])
+
+
+def _words(items: Iterable[Any]) -> str:
+    return " ".join(quote(str(item)) for item in items)
+
+
+def _sections(asked: Question) -> Iterable[tuple[str, str]]:
+    if asked.files:
+        # Files that are not there are left out first: both programs fail for one that is missing.
+        yield (
+            "files",
+            f'set --; for f in {_words(asked.files)}; do [ -f "$f" ] && set -- "$@" "$f"; done\n'
+            'if [ $# -gt 0 ]; then sha256sum "$@"; stat -c "%n %a %U:%G %Y" "$@"; fi',
+        )
+    if asked.guarded:
+        yield (
+            "guards",
+            f"for f in {_words(asked.guarded)}; do [ -f \"$f\" ] || continue; IFS= read -r l <\"$f\" || :\n"
+            f'case $l in {quote(GUARD)}*) s=$(tail -n +2 "$f" | sha256sum); '
+            f'[ "$l" = {quote(GUARD)}"sha256:${{s%% *}}" ] && echo "$f kept" || echo "$f edited";; esac; done',
+        )
+    if asked.sysctls:
+        # grep reads each file at once: the shell's own `read` goes byte by byte, and /proc ends after the first.
+        yield "sysctls", f"cd /proc/sys && grep -sH . {_words(map(proc_path, asked.sysctls))}; cd /"
+        yield "before", "[ -f /var/lib/lbctl/before/sysctl ] && cat /var/lib/lbctl/before/sysctl"
+    if asked.packages:
+        yield "packages", f"dpkg-query -W -f '${{Package}} ${{db:Status-Status}}\\n' {_words(asked.packages)} 2>/dev/null"
+    if asked.users:
+        yield "users", f"for u in {_words(asked.users)}; do id -u \"$u\" >/dev/null 2>&1 && echo \"$u\"; done"
+    # Built-in modules have a folder, too.
+    yield "modules", "for m in ip_vs ipip dummy; do [ -d /sys/module/$m ] && echo $m; done"
+    yield "links", "ip -j -d -s addr show"
+    if asked.tables:
+        yield "rules", "ip -j rule show"
+        # All tables: to ask for one that never had a route is an error.
+        yield "routes", "ip -j -4 route show table all"
+    if asked.netfilter:
+        tables = "; ".join(f"iptables-save -t {quote(table)} 2>/dev/null" for table in asked.netfilter)
+        yield "chains", f"if command -v iptables-save >/dev/null; then {tables}; fi | grep -E '^[*]|LBCTL-'"
+    if asked.units:
+        yield (
+            "units",
+            f"systemctl show -p Id,ActiveState,UnitFileState,NeedDaemonReload,LoadState {_words(asked.units)}",
+        )
+        yield (
+            "revisions",
+            f"for u in {_words(asked.units)}; do f=/run/lbctl/$u; [ -f \"$f\" ] && read -r r _ <\"$f\" && echo \"$u $r\"; done",
+        )
+    if asked.director:
+        yield "ipvs", "[ -r /proc/net/ip_vs ] && cat /proc/net/ip_vs"
+    if asked.ports:
+        wanted = " or ".join(f"sport = :{port}" for port in asked.ports)
+        yield "established", f"ss -Htn state established '( {wanted} )'"
+    if asked.database_users:
+        users = ",".join(f"'{user}'" for user in asked.database_users)
+        socket = quote(asked.database_socket)
+        query = quote(f"SELECT '#database-users' UNION ALL SELECT User FROM mysql.user WHERE User IN ({users}) AND Host='localhost'")
+        yield (
+            "database",
+            f"if [ -S {socket} ] && c=$(command -v mariadb || command -v mysql) && "
+            f"a=$(timeout 3 $c --no-defaults --connect-timeout=2 -S {socket} -BNe {query} 2>/dev/null); "
+            'then echo up; echo "$a"; else echo down; fi',
+        )

@@ -1,0 +1,98 @@
+"""Where a cluster's declaration and its secrets are read from: files and the environment of the operator's machine."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from cluster.declaration import Declaration, Secret, Ssh
+from cluster.errors import RequestError
+from cluster.footprint import Blueprint
+from cluster.reading import read
+from cluster.rules import password_problem
+from templates import render
+
+DEFAULT = "inventory/galera.toml"
+VARIABLE = "LBCTL_CLUSTER"
+
+
+def path_of(given: str | None = None) -> Path:
+    """The declaration that is meant: the one given, else the environment's LBCTL_CLUSTER, else inventory/galera.toml."""
+    return Path(given or os.environ.get(VARIABLE) or DEFAULT)
+
+
+def declaration(path: Path) -> Declaration:
+    """Read and checked. Raises RequestError (a DeclarationError has every fault)."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RequestError(
+            f"there is no declaration {path}", cure=f"lbctl init writes one; --cluster FILE or {VARIABLE} names another"
+        ) from None
+    except UnicodeDecodeError:
+        raise RequestError(f"{path}: not TOML: it is not UTF-8 text") from None
+    except OSError as error:
+        raise RequestError(f"{path}: {error.strerror}") from None
+    return read(text, str(path))
+
+
+def blueprint(path: Path) -> Blueprint:
+    """The declaration with its secret: all that is needed to say what hosts must carry."""
+    found = declaration(path)
+    return Blueprint(found, render, _password(found))
+
+
+def _password(found: Declaration) -> str | None:
+    if found.vrrp.password is None:
+        return None
+    password = _secret(found.vrrp.password, Path(found.source).parent)
+    problem = password_problem(password)
+    if problem:
+        raise RequestError(f"{found.source}: vrrp.password: {problem}")
+    return password
+
+
+def _secret(where: Secret, folder: Path) -> str:
+    if where.env is not None:
+        if where.env not in os.environ:
+            raise RequestError(f"vrrp.password: the environment has no {where.env}", cure=f"export {where.env}=…")
+        return os.environ[where.env]
+    path = folder / Path(where.file or "").expanduser()
+    try:
+        return path.read_text(encoding="utf-8").rstrip("\n")
+    except OSError as error:
+        raise RequestError(f"vrrp.password: {path}: {error.strerror}", cure="write the password into that file") from None
+
+
+def hosts(plan: Blueprint, group: str) -> list[tuple[str, dict[str, Any]]]:
+    """pyinfra's view of a group, "directors" or "real_servers": names with their connector, and data."""
+    members = plan.declaration.director if group == "directors" else plan.declaration.real_server
+    return [(f"@{_connector(plan)}/{name}", _data(plan, name)) for name in members]
+
+
+def _connector(plan: Blueprint) -> str:
+    return "lab" if plan.declaration.transport == "lab" else "lbctl"
+
+
+def _data(plan: Blueprint, name: str) -> dict[str, Any]:
+    d = plan.declaration
+    host = d.director.get(name) or d.real_server[name]
+    own, common = host.ssh or Ssh(), d.ssh
+
+    def chosen(key: str) -> Any:
+        return getattr(own if key in own.model_fields_set else common, key)
+
+    data = {
+        "blueprint": plan,
+        "ssh_hostname": own.host or str(host.address),
+        "ssh_port": chosen("port"),
+        "ssh_user": chosen("user"),
+        "ssh_key": _home(chosen("key")),
+        "ssh_known_hosts_file": _home(chosen("known_hosts")),
+        "ssh_strict_host_key_checking": "yes" if chosen("host_keys") == "strict" else "accept-new",
+        "_sudo": chosen("sudo") or None,
+    }
+    return {key: value for key, value in data.items() if value is not None}
+
+
+def _home(path: str | None) -> str | None:
+    return str(Path(path).expanduser()) if path else None

@@ -1,0 +1,13 @@
+"""Errors of operations: ours for lbctl, and pyinfra's at once, so that plain pyinfra shows them without a traceback."""
+
+from pyinfra.api.exceptions import OperationError
+
+from cluster.errors import HostError, RefusedError
+
+
+class HandEditedError(RefusedError, OperationError):
+    """A file that we would replace was edited by hand, or is somebody else's."""
+
+
+class NoAnswerError(HostError, OperationError):
+    """A host's state could not be read."""

@@ -1,0 +1,56 @@
+"""Gates: operations that change nothing and let the run go on only when what must hold is observed.
+
+All hosts pass each gate, which is also what keeps pyinfra's order: it sorts operations by each host's own sequence only, and
+would otherwise change directors before servers are ready.
+"""
+
+from collections.abc import Generator
+
+from pyinfra import host as current
+from pyinfra.api import FunctionCommand, Host, State, operation
+
+from cluster.difference import Action
+from cluster.order import not_ready
+from cluster.parts import Thing
+from cluster.vocabulary import Role
+from operations import observation
+from operations.inventory import failed, states
+
+
+@operation()
+def passed() -> Generator[FunctionCommand, None, None]:
+    """Directors: stop here if changing this one could send clients to a server that is not ready for it."""
+    if current.state.is_executing and (reason := _reason(current)):
+        yield FunctionCommand(_refuse, (reason,), {})
+
+
+@operation()
+def reached() -> Generator[FunctionCommand, None, None]:
+    """Everybody is here: what comes later in deploy.py starts after what came before it, on all hosts."""
+    yield from ()
+
+
+def _reason(host: Host) -> str | None:
+    plan = observation.blueprint(host)
+    if plan.role(observation.name_of(host)) is not Role.DIRECTOR:
+        return None
+    servers = states(host, "real_servers")
+    lacking = {name: what for name in servers if (what := _lacking(host, name))}
+    directors = [name for name in failed(host) if plan.role(name) is Role.DIRECTOR]
+    return not_ready(plan.declaration, observation.seen(host), servers, lacking, directors)
+
+
+def _lacking(host: Host, name: str) -> str | None:
+    """What a server's network still lacks for the declared mode."""
+    plan = observation.blueprint(host)
+    server = next(other for other in host.state.inventory if observation.name_of(other) == name)
+    if states(host, "real_servers")[name] is None:
+        return None
+    found = observation.found(server, {plan.declaration.mode})
+    return next((d.what for d in found if d.action is Action.BUILD and d.thing is not Thing.CLUSTERCHECK), None)
+
+
+def _refuse(state: State, host: Host, reason: str) -> bool:
+    del state
+    host.log_styled(f"not changed: {reason}", fg="red")
+    return False

@@ -1,0 +1,37 @@
+"""The cluster's other hosts, as one host's operations see them."""
+
+from pyinfra.api import Host
+
+from cluster.observed import HostState
+from operations import observation
+from operations.errors import NoAnswerError
+
+
+def _group(host: Host, name: str) -> list[Host]:
+    inventory = host.state.inventory
+    return list(inventory.get_group(name)) if name in inventory.groups else []
+
+
+def directors(host: Host) -> list[Host]:
+    """The directors that there is a connection to."""
+    return [other for other in _group(host, "directors") if other.connected]
+
+
+def states(host: Host, group: str) -> dict[str, HostState | None]:
+    """What was seen on each host of a group, "directors" or "real_servers"; None for one that cannot be asked."""
+    return {observation.name_of(other): state_of(other) for other in _group(host, group)}
+
+
+def state_of(host: Host) -> HostState | None:
+    """What was seen on a host; None if it cannot be asked. A host on which something failed can still be looked at."""
+    if not host.connected:
+        return None
+    try:
+        return observation.seen(host)
+    except NoAnswerError:
+        return None
+
+
+def failed(host: Host) -> list[str]:
+    """Hosts that there is a connection to and on which an operation failed in this run."""
+    return [observation.name_of(other) for other in host.state.failed_hosts if other.connected]

@@ -1,0 +1,81 @@
+"""What an operation needs to know of its host: the footprint and what was seen, with as few looks as is safe.
+
+pyinfra runs each operation's body once to prepare and once to execute, and keeps no facts: every look would be a remote command.
+Here one look serves all operations of a host until one of them changes something, or it is too old.
+"""
+
+import time
+from collections.abc import Iterable
+from weakref import WeakKeyDictionary
+
+from gevent.lock import RLock
+from pyinfra.api import Host
+
+from cluster.difference import Difference, differences
+from cluster.footprint import ALL_MODES, Blueprint
+from cluster.observed import HostState
+from cluster.parts import Footprint
+from cluster.question import Question, question
+from cluster.vocabulary import Mode, Role
+from facts.state import look
+from operations.errors import NoAnswerError
+
+FRESH = 30
+"""Seconds that a look stays good. An operator may think that long about pyinfra's question before the run goes on."""
+
+_seen: WeakKeyDictionary[Host, tuple[float, HostState]] = WeakKeyDictionary()
+_locks: WeakKeyDictionary[Host, RLock] = WeakKeyDictionary()
+
+
+def blueprint(host: Host) -> Blueprint:
+    """The blueprint that the inventory gave this host."""
+    found = host.data.blueprint
+    assert isinstance(found, Blueprint)  # noqa: S101 (inventory.py and fleet both set it)
+    return found
+
+
+def name_of(host: Host) -> str:
+    """The host's name in the declaration: pyinfra's has the connector before it."""
+    return str(host.name).rsplit("/", 1)[-1]
+
+
+def asked_of(plan: Blueprint, name: str) -> Question:
+    """What to ask a host: all that any mode could have left there."""
+    declaration = plan.declaration
+    return question(
+        plan.footprint(name, ALL_MODES),
+        director=plan.role(name) is Role.DIRECTOR,
+        database_socket=declaration.clustercheck.socket,
+        ports=sorted({service.server_port or service.port for service in declaration.service.values()}),
+    )
+
+
+def seen(host: Host) -> HostState:
+    """The host's state: from memory while it is good."""
+    with _locks.setdefault(host, RLock()):
+        at, state = _seen.get(host, (0.0, None))
+        if state is None or time.monotonic() - at > FRESH:
+            state = look(host, asked_of(blueprint(host), name_of(host)))
+            if state is None:
+                raise NoAnswerError(f"{name_of(host)}: its state could not be read; nothing was changed there")
+            _seen[host] = (time.monotonic(), state)
+        return state
+
+
+def remember(host: Host, state: HostState) -> None:
+    """Somebody else looked just now."""
+    _seen[host] = (time.monotonic(), state)
+
+
+def forget(host: Host) -> None:
+    """Something was changed: what was seen is no longer true."""
+    _seen.pop(host, None)
+
+
+def footprint(host: Host, modes: Iterable[Mode]) -> Footprint:
+    return blueprint(host).footprint(name_of(host), frozenset(modes))
+
+
+def found(host: Host, modes: Iterable[Mode]) -> tuple[Difference, ...]:
+    """How the host differs from the footprint of `modes`."""
+    return differences(footprint(host, modes), footprint(host, ALL_MODES), seen(host))

@@ -1,0 +1,120 @@
+"""The operations: one that builds a thing of the footprint, one that takes leftovers away.
+
+Each is one remote command, and proves itself by another look at what is there.
+"""
+
+import time
+from collections.abc import Generator, Iterable
+
+from pyinfra import host as current
+from pyinfra.api import FunctionCommand, Host, State, StringCommand, operation
+
+from cluster.difference import Action, Difference, by_thing
+from cluster.order import modes_to_keep, unsettled
+from cluster.parts import Thing
+from cluster.vocabulary import Mode, Role
+from operations import observation
+from operations.commands import script
+from operations.errors import HandEditedError
+from operations.inventory import states
+
+Commands = Generator[StringCommand | FunctionCommand, None, None]
+
+LIMIT = 300
+"""Seconds for one change on one host: installing packages on a slow machine is the longest."""
+
+SETTLE = 20
+"""Seconds for what was changed to show its effect."""
+
+
+@operation()
+def present(thing: Thing, modes: Iterable[Mode]) -> Commands:
+    """Build `thing` as the footprint of `modes` wants it. Refuses (HandEditedError) to replace what a person edited."""
+    refuse_hand_edited(current, modes)
+    missing = by_thing(observation.found(current, modes), thing, Action.BUILD)
+    if not missing:
+        current.noop(f"{thing}: as declared")
+        return
+    yield from _run(missing)
+    yield FunctionCommand(_settled, (thing, frozenset(modes)), {})
+
+
+@operation()
+def absent() -> Commands:
+    """Take away what is ours and no mode needs that is declared or may still be in use.
+
+    What is in use is looked up here, and so again when the operation is executed: by then directors have moved.
+    """
+    plan = observation.blueprint(current)
+    modes, why_kept = modes_to_keep(
+        plan.declaration, states(current, "directors").values(), states(current, "real_servers").values()
+    )
+    leftovers = [d for d in observation.found(current, modes) if d.action is Action.REMOVE]
+    if not leftovers:
+        current.noop(f"nothing left over{f'; kept: {why_kept}' if why_kept else ''}")
+        return
+    yield from _run(leftovers)
+
+
+def _run(found: Iterable[Difference]) -> Commands:
+    plan = observation.blueprint(current)
+    text = script(
+        list(found),
+        database_socket=plan.declaration.clustercheck.socket,
+        checked=("/etc/keepalived/keepalived.conf",),
+    )
+    try:
+        yield StringCommand(f"timeout {LIMIT} sh -s", _stdin=text)
+    finally:
+        # Also when it failed half-way: then least of all is the host as it was seen.
+        observation.forget(current)
+
+
+def refuse_hand_edited(where: Host, modes: Iterable[Mode]) -> None:
+    """Raises HandEditedError if a file that would be replaced was edited by hand, unless overwriting was asked for."""
+    if where.data.get("overwrite"):
+        return
+    for difference in observation.found(where, modes):
+        if difference.kind == "file" and difference.action is Action.BUILD and difference.item.guarded:
+            there = observation.seen(where).files.get(difference.item.path)
+            if there and there.guard != "kept":
+                raise hand_edited(observation.name_of(where), difference.item.path, edited=there.guard == "edited")
+
+
+def hand_edited(name: str, path: str, *, edited: bool) -> HandEditedError:
+    """The refusal, in the same words for plan and operations."""
+    what = "was edited by hand" if edited else "was not written by lbctl"
+    return HandEditedError(
+        f"{name}: {path} {what}; deploying would lose that. Nothing was changed.",
+        cure="put what it says into the declaration, then deploy with --overwrite (pyinfra: --data overwrite=1); "
+        "the file as it is now will be kept in /var/lib/lbctl/previous",
+    )
+
+
+def _settled(state: State, host: Host, thing: Thing, modes: frozenset[Mode]) -> bool:
+    """Whether what was built shows in what runs; waits for it, says what is lacking.
+
+    pyinfra hands over state and host only to parameters of these names, and only then takes a result of False as failure.
+    """
+    del state
+    deadline = time.monotonic() + SETTLE
+    while True:
+        observation.forget(host)
+        lacking = _lacking(host, thing, modes)
+        if lacking is None:
+            return True
+        if time.monotonic() > deadline:
+            host.log_styled(f"{thing}: changed, but after {SETTLE} s {lacking}", fg="red")
+            return False
+        time.sleep(0.2)
+
+
+def _lacking(where: Host, thing: Thing, modes: frozenset[Mode]) -> str | None:
+    missing = by_thing(observation.found(where, modes), thing, Action.BUILD)
+    if missing:
+        return f"still to do: {missing[0].what}"
+    plan, name = observation.blueprint(where), observation.name_of(where)
+    if thing is Thing.KEEPALIVED and plan.role(name) is Role.DIRECTOR:
+        others = [state for other, state in states(where, "directors").items() if state and other != name]
+        return unsettled(plan.declaration, name, observation.seen(where), others)
+    return None
