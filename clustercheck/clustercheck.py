@@ -1,0 +1,398 @@
+#!/usr/bin/python3 -IB
+"""Tells a load balancer over HTTP whether the local Galera node may be sent connections.
+
+One process, one thread, one connection: every 250 ms it asks the local server, over a client that stays connected by
+the unix socket, and it answers from memory. A check costs the server nothing, and a server that hangs delays no answer.
+No password is needed (the server knows the system user behind a unix socket), and nothing but the standard library.
+
+    /           200 while the node serves: ready, in the primary component, Synced, not told to reject queries
+    /writable   that, and neither read_only nor super_read_only
+    /master     that, and wsrep_local_index is 0
+
+Whatever is not a fresh "yes" is 503, and the first line of the body says why. Where the rules come from:
+
+- Galera's documentation, "Checking the Node Status": a node takes part when wsrep_ready is ON, wsrep_cluster_status is
+  Primary and wsrep_local_state is 4, Synced. One that is cut off goes to state 0, non-Primary, not ready, **and to
+  wsrep_local_index 0** (measured, MariaDB 10.11): the index counts only in a node that serves.
+- wsrep_reject_queries (ALL, ALL_KILL) shows in none of these three, while all clients are refused (measured).
+- wsrep_desync, and giving a state transfer, show as state 2, Donor/Desynced. With --serve-donor that serves, for of two
+  nodes, one joining and one giving, none would be left; but not with wsrep_sst_donor_rejects_queries, which says what
+  it does and does not always show in wsrep_ready.
+- wsrep_local_index is a rank in the member list: it moves with every join and leave, and a joining node takes 0 before
+  it serves (measured). Hence /writable, for a director that chooses the writer by weight.
+
+A value that is missing never counts as good; super_read_only alone may be missing, as only MySQL has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ipaddress
+import json
+import os
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+VERSION = "1.0"
+# Seconds until a silent connection is given up. Not at once: a server that hangs would gather them, and may go on.
+PATIENCE = 5.0
+PAUSE = 0.5  # seconds before the client is started again
+ANSWER_BYTES = 65536  # from the server, at most; there are 300
+REQUEST_BYTES, REQUEST_SECONDS = 8192, 1.0  # a second to send a request, and again to take the answer and close
+VISITORS = 64
+LOG_LINES, LOG_SECONDS = 10, 10.0  # ten lines at once, then one every ten seconds
+# What each path asks for, the most telling first.
+TAKES_PART = {"wsrep_cluster_status": "PRIMARY", "wsrep_local_state": "4", "wsrep_ready": "ON"}
+SERVES = {**TAKES_PART, "wsrep_reject_queries": "NONE"}
+WRITABLE = {**SERVES, "read_only": "OFF", "super_read_only": "OFF"}
+RULES = {"/": SERVES, "/writable": WRITABLE, "/master": {**WRITABLE, "wsrep_local_index": "0"}}
+OBJECTIONS = {  # to a value that is not the wanted one, where "NAME is VALUE" would not say it all
+    "wsrep_cluster_status": "not in the primary component (wsrep_cluster_status is {value})",
+    "wsrep_local_state": "not Synced: {comment} (wsrep_local_state {value})",
+    "wsrep_local_index": "wsrep_local_index is {value}, the master is index 0",
+}
+# SHOW and not information_schema: MySQL has moved those tables. A server that is not ready refuses neither.
+QUERY = b"""\
+SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_cluster_status','wsrep_local_index','wsrep_local_state',
+'wsrep_local_state_comment','wsrep_ready');
+SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only','super_read_only','wsrep_reject_queries',
+'wsrep_sst_donor_rejects_queries');
+SELECT 'END';
+"""
+END = b"END\n"
+# Nobody's my.cnf changes what is asked; a connection that was lost must show, so the client is not to mend it silently.
+CLIENT = ("--no-defaults", "--skip-reconnect", "--batch", "--skip-column-names", "--unbuffered", "--user=clustercheck")
+ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}  # no HOME with a .mylogin.cnf, no MYSQL_PWD, no NOTIFY_SOCKET
+
+
+class Options(NamedTuple):
+    listen: str = ""
+    port: int = 9200
+    socket: str = "/run/mysqld/mysqld.sock"
+    every: float = 0.25
+    stale: float = 1.0
+    allow: tuple[Network, ...] = ()
+    serve_donor: bool = False
+
+
+class Look(NamedTuple):
+    """What is known of the server: its values, asked for at `at`; without a connection to it, `broken` says why."""
+
+    values: Mapping[str, str]
+    at: float
+    broken: str = ""
+
+
+# The pure room, down to allowed(): what is true of a look, and what to say.
+def verdict(path: str, values: Mapping[str, str], options: Options) -> tuple[bool, str]:
+    """Whether a server with these values serves what `path` stands for, and the reason in plain words."""
+    values = {"super_read_only": "OFF", **values}
+    state, comment = (values.get(name, "not known") for name in ("wsrep_local_state", "wsrep_local_state_comment"))
+    donates = options.serve_donor and state == "2"
+    for name, wanted in RULES[path].items():
+        value = values.get(name, "not known")
+        if value.upper() != wanted and not (donates and name == "wsrep_local_state"):
+            return False, OBJECTIONS.get(name, "{name} is {value}").format(name=name, value=value, comment=comment)
+    if donates and values.get("wsrep_sst_donor_rejects_queries", "OFF").upper() != "OFF":
+        return False, "Donor/Desynced, and wsrep_sst_donor_rejects_queries is ON"
+    return True, f"{comment}, which serves by --serve-donor" if donates else "Synced"
+
+
+def judge(path: str, look: Look, now: float, options: Options) -> tuple[bool, str]:
+    """The verdict on a look that may be too old, or have no connection behind it."""
+    if look.broken:
+        return False, f"no connection to the server: {look.broken}"
+    if now - look.at > options.stale:
+        return False, f"no answer from the server for {now - look.at:.1f} s"
+    if not look.values:
+        return False, "the first look at the server is under way"
+    return verdict(path, look.values, options)
+
+
+def summary(look: Look, now: float, options: Options) -> str:
+    """One line for the journal: serving or not; and if it is, what a writer would object to."""
+    verdicts = [(path, *judge(path, look, now, options)) for path in RULES]
+    _, serving, reason = verdicts[0]
+    objection = next((f"; not {path}: {why}" for path, good, why in verdicts if not good), "")
+    return f"serving: {reason}{objection}" if serving else f"not serving: {reason}"
+
+
+def response(request: bytes, look: Look, now: float, options: Options) -> bytes:
+    """The whole answer to a whole request, or to one that is too long."""
+    method, target, version = [*request.split(b"\n", 1)[0].decode("latin-1").split(), "", "", ""][:3]
+    path = target.partition("?")[0]
+    if len(request) > REQUEST_BYTES:
+        status, body = 431, f"a request has at most {REQUEST_BYTES} bytes\n"
+    elif not version.startswith("HTTP/"):
+        status, body = 400, "this is not an HTTP request\n"
+    elif method not in ("GET", "HEAD"):
+        status, body = 405, "only GET and HEAD are answered\n"
+    elif path not in RULES:
+        status, body = 404, f"there are {', '.join(RULES)}\n"
+    else:
+        good, reason = judge(path, look, now, options)
+        status, body = 200 if good else 503, f"{reason}\n{json.dumps(look.values, sort_keys=True)}\n"
+    content = body.encode()
+    head = f"HTTP/1.0 {status} {HTTPStatus(status).phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    head += (
+        f"Content-Length: {len(content)}\r\nCache-Control: no-store\r\nAllow: GET, HEAD\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + (b"" if method == "HEAD" else content)
+
+
+def last_words(output: bytes) -> str:
+    """Why a client ended, by the last line that is no row of an answer; short enough for an answer and the journal."""
+    lines = [line.strip() for line in output.decode("utf-8", "replace").splitlines() if "\t" not in line]
+    return next((line[:300] for line in reversed(lines) if line), "the client ended without a word")
+
+
+def allowed(host: str, networks: Sequence[Network]) -> bool:
+    address = ipaddress.ip_address(host)
+    # One socket listens for both families, and IPv4 arrives there as ::ffff:10.0.0.4.
+    address = getattr(address, "ipv4_mapped", None) or address
+    return not networks or any(address in network for network in networks)
+
+
+# The edge: the client, the visitors, systemd. Nothing waits but pass_on(), which waits for all of them.
+class Looker:
+    """Keeps a client connected to the server, and `look` as fresh as the server allows."""
+
+    def __init__(self, options: Options, selector: selectors.BaseSelector) -> None:
+        self.options, self.selector = options, selector
+        self.look = Look({}, time.monotonic())
+        self.client: tuple[subprocess.Popen[bytes], socket.socket] | None = None
+        self.output = b""
+        self.asked_at: float | None = None  # None: no look is under way
+        self.next_at = 0.0
+
+    def turn(self, now: float) -> float:
+        """Does what is due; says when something will be again."""
+        if self.asked_at is not None and now >= self.asked_at + PATIENCE:
+            self.drop(now, "")
+        if self.asked_at is None and now >= self.next_at:
+            self.ask(now)
+        return self.next_at if self.asked_at is None else self.asked_at + PATIENCE
+
+    def start(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
+        program = shutil.which("mariadb") or shutil.which("mysql") or "mariadb"
+        ours, theirs = socket.socketpair()
+        with theirs:
+            end = theirs.fileno()  # for errors too: the last line before the end is the reason for it
+            arguments = [program, *CLIENT, f"--socket={self.options.socket}"]
+            process = subprocess.Popen(arguments, stdin=end, stdout=end, stderr=end, env=ENVIRONMENT)
+        ours.settimeout(0)
+        self.selector.register(ours, selectors.EVENT_READ, (0, lambda: self.read(ours)))
+        return process, ours
+
+    def ask(self, now: float) -> None:
+        try:
+            self.client = self.client or self.start()
+        except OSError as error:
+            self.drop(now, str(error))
+            return
+        self.asked_at, self.next_at = now, now + self.options.every
+        with contextlib.suppress(OSError):  # it ended: then there is an end to read, and the reason before it
+            self.client[1].send(QUERY)
+
+    def read(self, client: socket.socket) -> None:
+        piece = b""
+        with contextlib.suppress(OSError):  # reset: it ended with our question unread
+            piece = client.recv(ANSWER_BYTES)
+        self.output += piece
+        if not piece or len(self.output) > ANSWER_BYTES:
+            self.drop(time.monotonic(), last_words(self.output))
+        elif self.asked_at is not None and self.output.endswith(END):
+            rows = [line.partition("\t") for line in self.output.decode("utf-8", "replace").splitlines()]
+            self.look = Look({name: value for name, tab, value in rows if tab}, self.asked_at)
+            self.asked_at, self.output = None, b""
+
+    def drop(self, now: float, broken: str) -> None:
+        """Gives the connection up; the next is tried after a pause. Empty `broken`: it stands, but nothing comes."""
+        self.look = Look({}, self.look.at, broken)
+        self.asked_at, self.next_at, self.output = None, now + PAUSE, b""
+        if self.client is not None:
+            (process, ours), self.client = self.client, None
+            self.selector.unregister(ours)
+            ours.close()
+            process.kill()
+            process.wait()  # killed: it does not take long, and leaves no zombie
+
+
+class Visitor(NamedTuple):
+    connection: socket.socket
+    until: float
+    request: bytes = b""
+    answered: bool = False
+
+
+class Door:
+    """Answers HTTP. Nobody holds it up: a visitor has a second to ask and one to leave, and the eldest makes room."""
+
+    def __init__(self, listener: socket.socket, looker: Looker) -> None:
+        self.listener, self.looker, self.selector = listener, looker, looker.selector
+        self.visitors: dict[int, Visitor] = {}  # by file descriptor, the eldest first
+        self.selector.register(listener, selectors.EVENT_READ, (2, self.let_in))
+
+    def turn(self, now: float) -> None:
+        for number in [number for number, visitor in self.visitors.items() if visitor.until <= now]:
+            self.dismiss(number)
+
+    def let_in(self) -> None:
+        try:
+            connection, (host, *_) = self.listener.accept()
+        except OSError:  # gone again already
+            return
+        if not allowed(host, self.looker.options.allow):
+            connection.close()
+            return
+        if len(self.visitors) >= VISITORS:
+            self.dismiss(next(iter(self.visitors)))
+        connection.settimeout(0)
+        number = connection.fileno()
+        self.visitors[number] = Visitor(connection, time.monotonic() + REQUEST_SECONDS)
+        self.selector.register(connection, selectors.EVENT_READ, (1, lambda: self.hear(number)))
+
+    def hear(self, number: int) -> None:
+        connection, _, request, answered = self.visitors[number]
+        try:
+            piece = connection.recv(REQUEST_BYTES)
+            if not piece:
+                self.dismiss(number)
+            elif not answered:
+                self.answer(number, request + piece)
+        except OSError:
+            self.dismiss(number)
+
+    def answer(self, number: int, request: bytes) -> None:
+        visitor = self.visitors[number]._replace(request=request)
+        if b"\r\n\r\n" in request or b"\n\n" in request or len(request) > REQUEST_BYTES:
+            now = time.monotonic()
+            # One call is enough: an answer is shorter than what a new connection takes at once.
+            visitor.connection.send(response(request, self.looker.look, now, self.looker.options))
+            # To close with anything unread would send RST, which can overtake the answer: read until the client closes.
+            visitor.connection.shutdown(socket.SHUT_WR)
+            visitor = visitor._replace(answered=True, until=now + REQUEST_SECONDS)
+        self.visitors[number] = visitor
+
+    def dismiss(self, number: int) -> None:
+        connection = self.visitors.pop(number).connection
+        self.selector.unregister(connection)
+        connection.close()
+
+
+class Journal:
+    """A line when the verdict changes, but not many: the last state is written in the end, however fast it changed."""
+
+    written, full_until = "", 0.0
+
+    def turn(self, line: str, now: float) -> None:
+        kind = line.partition(" for ")[0]  # "for 1.2 s" and "for 1.5 s" are one verdict
+        if kind != self.written and self.full_until - now <= (LOG_LINES - 1) * LOG_SECONDS:
+            self.written, self.full_until = kind, max(self.full_until, now) + LOG_SECONDS
+            tell(f"STATUS={line}", line)
+
+
+def tell(state: str, line: str = "") -> None:
+    """Tells systemd, where it asked to be told (sd_notify(3)), and the journal. It is no harm if nobody listens."""
+    with contextlib.suppress(OSError):
+        print(line, end="\n" if line else "", file=sys.stderr, flush=True)
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+            systemd.settimeout(0)
+            systemd.sendto(state.encode(), "\0" + address[1:] if address[0] == "@" else address)
+
+
+def listen(options: Options) -> socket.socket:
+    both = not options.listen and socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both or ":" in options.listen else socket.AF_INET
+    return socket.create_server((options.listen, options.port), family=family, backlog=128, dualstack_ipv6=both)
+
+
+def pass_on(selector: selectors.BaseSelector, seconds: float) -> None:
+    """Waits for events and calls who waits for them."""
+    # The server's news first: answers are fresh. The door last: to let one in it may dismiss another, who had news too.
+    for key, _ in sorted(selector.select(max(0.0, seconds)), key=lambda event: int(event[0].data[0])):
+        key.data[1]()
+
+
+def serve(options: Options) -> int:
+    stopping: list[int] = []
+    woken, wake = socket.socketpair()
+    wake.settimeout(0)
+    with woken, wake, selectors.DefaultSelector() as selector, listen(options) as listener:
+        listener.settimeout(0)
+        # A signal comes as an event like others: nothing is interrupted half-way, so no child is left behind.
+        selector.register(woken, selectors.EVENT_READ, (0, lambda: stopping.append(1)))
+        signal.set_wakeup_fd(wake.fileno())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, _: stopping.append(number))
+        looker = Looker(options, selector)
+        door, journal = Door(listener, looker), Journal()
+        tell("READY=1", f"listening on {options.listen or 'all addresses'}, port {listener.getsockname()[1]}")
+        ping_every, ping_at = int(os.environ.get("WATCHDOG_USEC", "0")) / 3e6, 0.0
+        while not stopping:
+            now = time.monotonic()
+            next_at = looker.turn(now)
+            door.turn(now)
+            journal.turn(summary(looker.look, now, options), now)
+            # systemd is told from the loop that looks and answers. A server that hangs does not stop it; a fault would.
+            if ping_every and now >= ping_at:
+                ping_at = now + ping_every
+                tell("WATCHDOG=1")
+            # Never longer than from one look to the next: a look grows stale, and a visitor too old, without any event.
+            pass_on(selector, min(next_at - now, options.every))
+        looker.drop(0.0, "")
+    return 0
+
+
+def once(options: Options) -> int:
+    """One look, for use by hand."""
+    with selectors.DefaultSelector() as selector:
+        looker = Looker(options, selector)
+        while not looker.look.values and not looker.look.broken and time.monotonic() <= looker.look.at + options.stale:
+            looker.turn(time.monotonic())
+            pass_on(selector, 0.1)
+        good, reason = judge("/", looker.look, time.monotonic(), options)
+        looker.drop(0.0, "")
+    print(reason)
+    return 0 if good else 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    default = Options()
+    by_hand = "By hand, as the user that the server knows: runuser -u clustercheck -- PATH/clustercheck --once"
+    parser = argparse.ArgumentParser(description="Answers 200 or 503 for the Galera node on this host.", epilog=by_hand)
+    add = parser.add_argument
+    add("--listen", metavar="ADDRESS", default="", help="one of this host's (default: all, IPv4 and IPv6)")
+    add("--port", type=int, default=default.port, help="default: %(default)s; 0 takes a free one and names it")
+    add("--socket", metavar="PATH", default=default.socket, help="of the server (default: %(default)s)")
+    add("--every", metavar="SECONDS", type=float, default=default.every, help="between looks (default: %(default)s)")
+    add("--stale", metavar="SECONDS", type=float, default=default.stale, help="a look's life (default: %(default)s)")
+    add("--allow", metavar="CIDR", type=ipaddress.ip_network, action="append", help="who may ask (default: all)")
+    add("--serve-donor", action="store_true", help="a node in state 2, Donor/Desynced, serves")
+    add("--once", action="store_true", help="look once, print the verdict for /, exit with 0 if it serves, else with 1")
+    add("--version", action="version", version=f"clustercheck {VERSION}")
+    given = vars(parser.parse_args(arguments))
+    run = once if given.pop("once") else serve
+    options = Options(**{**given, "allow": tuple(given["allow"] or ())})
+    if not 0 < options.every < options.stale <= PATIENCE:
+        parser.error(f"it must be 0 < --every < --stale <= {PATIENCE}: a look is good until the next one comes")
+    return run(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
