@@ -74,7 +74,9 @@ class Secret(_Strict):
     def _not_in_clear(cls, value: object) -> object:
         # The text must not be repeated in the error: errors are logged.
         if isinstance(value, str):
-            raise ValueError('a secret does not belong in this file; write { file = "secrets/vrrp" } or { env = "NAME" }')  # noqa: TRY004 (pydantic)
+            raise ValueError(
+                'a secret does not belong in this file; write { file = "secrets/vrrp" } or { env = "NAME" }'
+            )  # noqa: TRY004 (pydantic)
         return value
 
     @model_validator(mode="after")

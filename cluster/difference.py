@@ -131,7 +131,9 @@ def _leftover(part: Part, wanted: Footprint, seen: HostState) -> Iterator[Differ
     wanted_links = {link.name for p in wanted for link in p.links}
     for link in part.links:
         if link.name not in wanted_links and link.name in seen.links and _is_ours(link, seen):
-            yield remove("link", link, f"remove device {link.name}" if link.kind == "dummy" else f"set device {link.name} down")
+            yield remove(
+                "link", link, f"remove device {link.name}" if link.kind == "dummy" else f"set device {link.name} down"
+            )
     for key in part.sysctls:
         if key not in wanted_sysctls and key in seen.before:
             yield remove("sysctl", key, f"set {key} back to {seen.before[key]}")

@@ -107,7 +107,9 @@ class Blueprint:
         marked = self.declaration.nat.return_path is ReturnPath.FWMARK
         table = SEED_ROUTING_TABLE if marked else ROUTING_TABLE
         ports = sorted({service.server_port or service.port for service in self.declaration.service.values()})
-        protocols = {service.server_port or service.port: service.protocol for service in self.declaration.service.values()}
+        protocols = {
+            service.server_port or service.port: service.protocol for service in self.declaration.service.values()
+        }
         if marked:
             rules = (Rule(preference=ROUTING_TABLE, table=table, mark=SEED_ROUTING_TABLE),)
             chains: tuple[Chain, ...] = (
@@ -131,7 +133,9 @@ class Blueprint:
         routes = self._return_routes(table, server.interface)
         values = {"rules": rules, "routes": routes, "chains": chains, "interface": server.interface, "table": table}
         program = File(f"{LIBRARY}/return-path", self.render("return-path.j2", values), mode=0o755)
-        unit_file, unit = self._service("lbctl-return-path", "return-path.service.j2", {"program": program.path}, program)
+        unit_file, unit = self._service(
+            "lbctl-return-path", "return-path.service.j2", {"program": program.path}, program
+        )
         return Part(
             Thing.RETURN_PATH,
             packages=("iptables",) if chains else (),
@@ -268,5 +272,3 @@ GUARD = "# Managed by lbctl: change the declaration, not this file. "
 def guarded_text(body: str) -> str:
     """The body under a first line that carries its hash, by which a later edit by hand is noticed."""
     return f"{GUARD}sha256:{hashlib.sha256(body.encode()).hexdigest()}\n{body}"
-
-

@@ -189,9 +189,7 @@ def weights_for(service: Service, declaration: Declaration) -> dict[str, int]:
     return declared | {name: 10 * (len(ranked) - place) for place, name in enumerate(ranked)}
 
 
-def _destination(
-    declaration: Declaration, service: Service, name: str, server: RealServer, weight: int
-) -> Destination:
+def _destination(declaration: Declaration, service: Service, name: str, server: RealServer, weight: int) -> Destination:
     port = service.server_port or service.port
     return Destination(name, server.address, port, weight, _checker(declaration, service, port))
 

@@ -107,6 +107,11 @@ class HostState:
         """The forwarding methods in this director's table."""
         return frozenset(d.mode for service in self.services for d in service.destinations)
 
+    @property
+    def destinations(self) -> frozenset[IPv4Address]:
+        """The servers in this director's table."""
+        return frozenset(d.address for service in self.services for d in service.destinations)
+
 
 class UnreadableStateError(HostError):
     """A host's answer stopped half-way or is not what was asked for."""
@@ -122,7 +127,9 @@ def parse(output: str) -> HostState:
         else:
             current.append(line)
     if "end" not in sections:
-        raise UnreadableStateError("its answer stopped half-way", cure="run the command again; if it stays, look at the host's disk and memory")
+        raise UnreadableStateError(
+            "its answer stopped half-way", cure="run the command again; if it stays, look at the host's disk and memory"
+        )
     try:
         return _state(sections)
     except (ValueError, KeyError, IndexError, TypeError) as error:
@@ -261,9 +268,7 @@ def _service(words: list[str], destinations: tuple[SeenDestination, ...]) -> See
         place = words.index("persistent")
         # In thousandths on some kernels' pages, in seconds in this file; the mask follows in hexadecimal.
         persistence, granularity = int(words[place + 1]), IPv4Address(int(words[place + 2], 16))
-    return SeenService(
-        Endpoint("", address, port, words[0].lower()), words[2], persistence, granularity, destinations
-    )
+    return SeenService(Endpoint("", address, port, words[0].lower()), words[2], persistence, granularity, destinations)
 
 
 def _hexadecimal(text: str) -> tuple[IPv4Address, int]:

@@ -52,9 +52,7 @@ def modes_to_keep(
             if state is None:
                 kept[mode] = "not every server could be asked"
                 continue
-            count = sum(
-                (local in own) is (mode is Mode.NAT) and peer not in own for local, peer in state.established
-            )
+            count = sum((local in own) is (mode is Mode.NAT) and peer not in own for local, peer in state.established)
             if count:
                 kept[mode] = "established connections may still use it"
     why = "; ".join(f"{mode}: {reason}" for mode, reason in sorted(kept.items()))
@@ -104,10 +102,9 @@ def not_ready(
     director that failed before this one was the trial: it ends there.
     """
     changing = bool(director.modes) and director.modes != {declaration.mode}
-    in_table = {destination.address for service in director.services for destination in service.destinations}
     for name, state in servers.items():
         if state is None:
-            if changing and declaration.real_server[name].address in in_table:
+            if changing and declaration.real_server[name].address in director.destinations:
                 return f"{name} is in rotation and cannot be asked whether it is ready for {declaration.mode}"
         elif lacking.get(name) and _may_serve(declaration, state):
             return f"{name} may be in rotation and is not ready for {declaration.mode}: {lacking[name]}"

@@ -37,7 +37,9 @@ def password_problem(password: str) -> str | None:
             "silently, and a director that reads it whole would reject the others): shorten it"
         )
     if not password.isascii() or not password.isprintable() or any(c in password for c in " \"'#!\\{}$"):
-        return "the VRRP password has a blank or one of \" ' # ! \\ { } $, which keepalived.conf reads as something else"
+        return (
+            "the VRRP password has a blank or one of \" ' # ! \\ { } $, which keepalived.conf reads as something else"
+        )
     return None
 
 
@@ -45,7 +47,10 @@ def password_problem(password: str) -> str | None:
 def _addresses_of_services(d: Declaration) -> Iterator[Problem]:
     for name, service in d.service.items():
         if d.mode is not Mode.NAT and service.vip is None:
-            yield ("service", name), f"mode {d.mode} needs a vip: it cannot change ports, so each service needs an address"
+            yield (
+                ("service", name),
+                f"mode {d.mode} needs a vip: it cannot change ports, so each service needs an address",
+            )
         if d.mode is Mode.NAT and service.vip is None and service.nat_port is None:
             yield ("service", name), "nothing to connect to: give a vip, a nat_port, or both"
         if d.mode is not Mode.NAT and service.server_port not in {None, service.port}:
@@ -54,7 +59,11 @@ def _addresses_of_services(d: Declaration) -> Iterator[Problem]:
                 f"{service.server_port} differs from port {service.port}, and mode {d.mode} cannot change ports: "
                 "make them equal or use mode nat",
             )
-        if service.protocol == "udp" and service.check.clustercheck_path is None and service.check not in {"none", "http"}:
+        if (
+            service.protocol == "udp"
+            and service.check.clustercheck_path is None
+            and service.check not in {"none", "http"}
+        ):
             yield ("service", name, "check"), 'a UDP port cannot be checked by TCP: use check = "http" or "none"'
 
 
@@ -102,9 +111,15 @@ def _addresses_of_hosts(d: Declaration) -> Iterator[Problem]:
     for kind, hosts in (("director", d.director), ("real_server", d.real_server)):
         for name, host in hosts.items():
             if counted[host.address] > 1:
-                yield (kind, name, "address"), f"{host.address} is given to more than one host; a real server cannot be a director"
+                yield (
+                    (kind, name, "address"),
+                    f"{host.address} is given to more than one host; a real server cannot be a director",
+                )
     for name in d.director.keys() & d.real_server.keys():
-        yield ("director", name), f"{name} is also a real server: LVS cannot forward to its own host here; use two machines"
+        yield (
+            ("director", name),
+            f"{name} is also a real server: LVS cannot forward to its own host here; use two machines",
+        )
 
 
 @_rule
@@ -161,7 +176,10 @@ def _persistence(d: Declaration) -> Iterator[Problem]:
         if service.persistence.timeout < 1 or service.persistence.timeout != int(service.persistence.timeout):
             yield ("service", name, "persistence"), "timeout is in whole seconds, at least 1"
         if service.scheduler == "fo":
-            yield ("service", name, "persistence"), 'scheduler "fo" sends all to one server already: leave persistence out'
+            yield (
+                ("service", name, "persistence"),
+                'scheduler "fo" sends all to one server already: leave persistence out',
+            )
 
 
 @_rule

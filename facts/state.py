@@ -48,7 +48,10 @@ def look(host: Host, asked: Question) -> HostState | None:
 
 def script(asked: Question) -> str:
     """The shell (POSIX) that answers `asked`. It changes nothing."""
-    lines = ["export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "echo '#now'; date +%s"]
+    lines = [
+        "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "echo '#now'; date +%s",
+    ]
     for section, body in _sections(asked):
         lines += [f"echo '#{section}'", body]
     return "\n".join([*lines, "echo '#end'", ""])
@@ -69,7 +72,7 @@ def _sections(asked: Question) -> Iterable[tuple[str, str]]:
     if asked.guarded:
         yield (
             "guards",
-            f"for f in {_words(asked.guarded)}; do [ -f \"$f\" ] || continue; IFS= read -r l <\"$f\" || :\n"
+            f'for f in {_words(asked.guarded)}; do [ -f "$f" ] || continue; IFS= read -r l <"$f" || :\n'
             f'case $l in {quote(GUARD)}*) s=$(tail -n +2 "$f" | sha256sum); '
             f'[ "$l" = {quote(GUARD)}"sha256:${{s%% *}}" ] && echo "$f kept" || echo "$f edited";; esac; done',
         )
@@ -78,9 +81,12 @@ def _sections(asked: Question) -> Iterable[tuple[str, str]]:
         yield "sysctls", f"cd /proc/sys && grep -sH . {_words(map(proc_path, asked.sysctls))}; cd /"
         yield "before", "[ -f /var/lib/lbctl/before/sysctl ] && cat /var/lib/lbctl/before/sysctl"
     if asked.packages:
-        yield "packages", f"dpkg-query -W -f '${{Package}} ${{db:Status-Status}}\\n' {_words(asked.packages)} 2>/dev/null"
+        yield (
+            "packages",
+            f"dpkg-query -W -f '${{Package}} ${{db:Status-Status}}\\n' {_words(asked.packages)} 2>/dev/null",
+        )
     if asked.users:
-        yield "users", f"for u in {_words(asked.users)}; do id -u \"$u\" >/dev/null 2>&1 && echo \"$u\"; done"
+        yield "users", f'for u in {_words(asked.users)}; do id -u "$u" >/dev/null 2>&1 && echo "$u"; done'
     # Built-in modules have a folder, too.
     yield "modules", "for m in ip_vs ipip dummy; do [ -d /sys/module/$m ] && echo $m; done"
     yield "links", "ip -j -d -s addr show"
@@ -98,7 +104,7 @@ def _sections(asked: Question) -> Iterable[tuple[str, str]]:
         )
         yield (
             "revisions",
-            f"for u in {_words(asked.units)}; do f=/run/lbctl/$u; [ -f \"$f\" ] && read -r r _ <\"$f\" && echo \"$u $r\"; done",
+            f'for u in {_words(asked.units)}; do f=/run/lbctl/$u; [ -f "$f" ] && read -r r _ <"$f" && echo "$u $r"; done',
         )
     if asked.director:
         yield "ipvs", "[ -r /proc/net/ip_vs ] && cat /proc/net/ip_vs"
@@ -108,7 +114,9 @@ def _sections(asked: Question) -> Iterable[tuple[str, str]]:
     if asked.database_users:
         users = ",".join(f"'{user}'" for user in asked.database_users)
         socket = quote(asked.database_socket)
-        query = quote(f"SELECT '#database-users' UNION ALL SELECT User FROM mysql.user WHERE User IN ({users}) AND Host='localhost'")
+        query = quote(
+            f"SELECT '#database-users' UNION ALL SELECT User FROM mysql.user WHERE User IN ({users}) AND Host='localhost'"
+        )
         yield (
             "database",
             f"if [ -S {socket} ] && c=$(command -v mariadb || command -v mysql) && "

@@ -60,7 +60,9 @@ def _secret(where: Secret, folder: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").rstrip("\n")
     except OSError as error:
-        raise RequestError(f"vrrp.password: {path}: {error.strerror}", cure="write the password into that file") from None
+        raise RequestError(
+            f"vrrp.password: {path}: {error.strerror}", cure="write the password into that file"
+        ) from None
 
 
 def hosts(plan: Blueprint, group: str) -> list[tuple[str, dict[str, Any]]]:

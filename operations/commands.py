@@ -6,6 +6,7 @@ log. Every write is atomic (temporary file beside the target, synced, renamed) a
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from shlex import quote
 
 from cluster.difference import Action, Difference, show_route, show_rule
@@ -69,7 +70,9 @@ def _packages(found: Iterable[Difference]) -> list[str]:
     names = [quote(d.item) for d in found if d.kind == "package"]
     if not names:
         return []
-    install = "apt-get -q -y -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confold install --no-install-recommends"
+    install = (
+        "apt-get -q -y -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confold install --no-install-recommends"
+    )
     # The list of packages may be too old to find them: then, and only then, it is fetched anew.
     return [f"{install} {' '.join(names)} || {{ apt-get -q update && {install} {' '.join(names)}; }}"]
 
@@ -108,6 +111,18 @@ HARMLESS = "Truncating auth_pass|Ignoring track_interface|defaulting to BACKUP"
 
 def checked_file(file: File) -> str:
     """Like any file, but keepalived must accept it before it takes its place."""
+    return f'{_staged_and_checked(file)}\nkeep {quote(file.path)}; mv -f "$staged" {quote(file.path)}'
+
+
+def check_script(file: File) -> str:
+    """The shell that asks keepalived about a file and leaves nothing behind."""
+    body = (
+        f'mkdir -p /run/lbctl\n{_staged_and_checked(replace(file, path="/run/lbctl/proposed.conf"))}\nrm -f "$staged"'
+    )
+    return "\n".join([PRELUDE, "main() {", body, "}", "main </dev/null", ""])
+
+
+def _staged_and_checked(file: File) -> str:
     return (
         f"stage {quote(file.path)} {file.mode:o} {here_document(file.text)}\n"
         '[ -s "$staged" ] || { rm -f "$staged"; echo "refusing an empty keepalived.conf" >&2; return 1; }\n'
@@ -115,8 +130,7 @@ def checked_file(file: File) -> str:
         f'echo "$remarks" | grep -vE {quote(HARMLESS)} | grep -q .; then\n'
         '  rm -f "$staged"; echo "keepalived rejects the new configuration; the old one stays in place:" >&2\n'
         '  echo "$remarks" >&2; return 1\n'
-        "fi\n"
-        f'keep {quote(file.path)}; mv -f "$staged" {quote(file.path)}'
+        "fi"
     )
 
 
@@ -127,7 +141,11 @@ def _database_user(name: str, socket: str) -> str:
 
 
 def _add_link(link: Link) -> str:
-    create = f"ip link show dev {link.name} >/dev/null 2>&1 || ip link add {link.name} type dummy; " if link.kind == "dummy" else ""
+    create = (
+        f"ip link show dev {link.name} >/dev/null 2>&1 || ip link add {link.name} type dummy; "
+        if link.kind == "dummy"
+        else ""
+    )
     return f"{create}ip link set {link.name} up"
 
 

@@ -6,10 +6,11 @@ Here one look serves all operations of a host until one of them changes somethin
 
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 from gevent.lock import RLock
-from pyinfra.api import Host
+from pyinfra.api import Host, State
 
 from cluster.difference import Difference, differences
 from cluster.footprint import ALL_MODES, Blueprint
@@ -23,8 +24,20 @@ from operations.errors import NoAnswerError
 FRESH = 30
 """Seconds that a look stays good. An operator may think that long about pyinfra's question before the run goes on."""
 
-_seen: WeakKeyDictionary[Host, tuple[float, HostState]] = WeakKeyDictionary()
-_locks: WeakKeyDictionary[Host, RLock] = WeakKeyDictionary()
+
+@dataclass
+class _Memory:
+    lock: RLock = field(default_factory=RLock)
+    at: float = 0
+    state: HostState | None = None
+
+
+# By run and name: pyinfra hands operations a stand-in for the host, one and the same for all hosts.
+_memories: WeakKeyDictionary[State, dict[str, _Memory]] = WeakKeyDictionary()
+
+
+def _memory(host: Host) -> _Memory:
+    return _memories.setdefault(host.state, {}).setdefault(host.name, _Memory())
 
 
 def blueprint(host: Host) -> Blueprint:
@@ -51,25 +64,25 @@ def asked_of(plan: Blueprint, name: str) -> Question:
 
 
 def seen(host: Host) -> HostState:
-    """The host's state: from memory while it is good."""
-    with _locks.setdefault(host, RLock()):
-        at, state = _seen.get(host, (0.0, None))
-        if state is None or time.monotonic() - at > FRESH:
-            state = look(host, asked_of(blueprint(host), name_of(host)))
-            if state is None:
-                raise NoAnswerError(f"{name_of(host)}: its state could not be read; nothing was changed there")
-            _seen[host] = (time.monotonic(), state)
-        return state
+    """The host's state: from memory while it is good. Raises NoAnswerError."""
+    memory = _memory(host)
+    with memory.lock:
+        if memory.state is None or time.monotonic() - memory.at > FRESH:
+            memory.state = look(host, asked_of(blueprint(host), name_of(host)))
+            memory.at = time.monotonic()
+        if memory.state is None:
+            raise NoAnswerError(f"{name_of(host)}: its state could not be read; nothing was changed there")
+        return memory.state
 
 
-def remember(host: Host, state: HostState) -> None:
-    """Somebody else looked just now."""
-    _seen[host] = (time.monotonic(), state)
+def inherit(before: Host, after: Host) -> None:
+    """The same host in the next run: what was seen of it is still good for as long as it would have been."""
+    _memory(after).state, _memory(after).at = _memory(before).state, _memory(before).at
 
 
 def forget(host: Host) -> None:
     """Something was changed: what was seen is no longer true."""
-    _seen.pop(host, None)
+    _memory(host).state = None
 
 
 def footprint(host: Host, modes: Iterable[Mode]) -> Footprint:

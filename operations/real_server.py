@@ -4,6 +4,7 @@ from pyinfra import host
 from pyinfra.api import deploy
 
 from cluster.order import modes_in_use
+from cluster.parts import Thing
 from operations import observation, thing
 from operations.inventory import states
 
@@ -13,8 +14,12 @@ def prepare() -> None:
     """All that the declared mode and those that directors use now need: nothing is taken away before directors have moved."""
     plan = observation.blueprint(host)
     modes = modes_in_use(plan.declaration, [state for state in states(host, "directors").values() if state])
+    # A health service that is restarted says nothing for a moment, and directors take its server out. So one server after the
+    # other, as soon as there is one that serves.
+    live = any(state and state.destinations for state in states(host, "directors").values())
     for part in observation.footprint(host, modes):
-        thing.present(name=str(part.thing), thing=part.thing, modes=modes)
+        one_by_one = live and part.thing is Thing.CLUSTERCHECK
+        thing.present(name=str(part.thing), thing=part.thing, modes=modes, _serial=one_by_one)
 
 
 @deploy("real server")

@@ -16,7 +16,7 @@ from cluster.vocabulary import Mode, Role
 from operations import observation
 from operations.commands import script
 from operations.errors import HandEditedError
-from operations.inventory import states
+from operations.inventory import directors, states
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
 
@@ -35,8 +35,9 @@ def present(thing: Thing, modes: Iterable[Mode]) -> Commands:
     if not missing:
         current.noop(f"{thing}: as declared")
         return
+    served_by = _in_rotation(current)
     yield from _run(missing)
-    yield FunctionCommand(_settled, (thing, frozenset(modes)), {})
+    yield FunctionCommand(_settled, (thing, frozenset(modes), served_by), {})
 
 
 @operation()
@@ -91,7 +92,18 @@ def hand_edited(name: str, path: str, *, edited: bool) -> HandEditedError:
     )
 
 
-def _settled(state: State, host: Host, thing: Thing, modes: frozenset[Mode]) -> bool:
+def _in_rotation(where: Host) -> frozenset[str]:
+    """The directors that send connections to this real server now."""
+    plan, name = observation.blueprint(where), observation.name_of(where)
+    server = plan.declaration.real_server.get(name)
+    if server is None:
+        return frozenset()
+    return frozenset(
+        other for other, state in states(where, "directors").items() if state and server.address in state.destinations
+    )
+
+
+def _settled(state: State, host: Host, thing: Thing, modes: frozenset[Mode], served_by: frozenset[str]) -> bool:
     """Whether what was built shows in what runs; waits for it, says what is lacking.
 
     pyinfra hands over state and host only to parameters of these names, and only then takes a result of False as failure.
@@ -100,13 +112,23 @@ def _settled(state: State, host: Host, thing: Thing, modes: frozenset[Mode]) -> 
     deadline = time.monotonic() + SETTLE
     while True:
         observation.forget(host)
-        lacking = _lacking(host, thing, modes)
+        lacking = _lacking(host, thing, modes) or _out_of_rotation(host, served_by)
         if lacking is None:
             return True
         if time.monotonic() > deadline:
             host.log_styled(f"{thing}: changed, but after {SETTLE} s {lacking}", fg="red")
             return False
         time.sleep(0.2)
+
+
+def _out_of_rotation(host: Host, served_by: frozenset[str]) -> str | None:
+    """A server that was in rotation must be back before the next one is touched: a restart of its health service may have
+    taken it out."""
+    for other in directors(host):
+        if observation.name_of(other) in served_by:
+            observation.forget(other)
+    gone = served_by - _in_rotation(host)
+    return f"{', '.join(sorted(gone))} does not send connections here any more" if gone else None
 
 
 def _lacking(where: Host, thing: Thing, modes: frozenset[Mode]) -> str | None:

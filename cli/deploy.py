@@ -1,0 +1,61 @@
+"""`lbctl deploy`: does what `lbctl plan` says."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.session import ClusterOption, cluster_file, of
+
+if TYPE_CHECKING:
+    from cluster.plan import Plan
+
+
+def deploy(
+    ctx: typer.Context,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a keepalived.conf that was edited by hand.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="For programs; needs --yes.")] = False,
+    cluster: ClusterOption = None,
+) -> None:
+    """Bring the hosts to what the declaration says, step by step, and show that they are.
+
+    A second run changes nothing. Stopped anywhere, the same command finishes the work.
+
+    Example:  lbctl deploy
+              lbctl deploy --yes --json
+    """
+    from cli import printing  # noqa: PLC0415 (as all below: `lbctl --help` must not wait for pyinfra)
+    from fleet import deployment, source  # noqa: PLC0415
+    from fleet.session import Session  # noqa: PLC0415
+
+    with Session(source.blueprint(cluster_file(ctx, cluster)), overwrite=overwrite) as session:
+        wanted = deployment.look_and_plan(session)
+        if not json_:
+            printing.plan(wanted, None)
+        deployment.preflight(session, wanted, overwrite=overwrite)
+        if not wanted.is_empty:
+            _agreed(wanted, yes=yes or json_)
+            of(ctx).state = "what was begun is finished on each host or not begun; `lbctl deploy` goes on from there"
+        report = deployment.carry_out(session, wanted, printing.steps(json_))
+    printing.report(wanted, report, as_json=json_)
+    if report.failed or wanted.unreachable:
+        raise typer.Exit(int(report.exit_code))
+
+
+def _agreed(wanted: "Plan", *, yes: bool) -> None:
+    """Asks on a terminal; without one, and without --yes, refuses. Raises RefusedError."""
+    import sys  # noqa: PLC0415
+
+    from cluster.errors import RefusedError  # noqa: PLC0415
+
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise RefusedError(
+            "there is nobody to ask whether to go on; nothing was changed", cure="--yes goes on without asking"
+        )
+    if not typer.confirm(f"Change {', '.join(wanted.hosts)}?"):
+        raise RefusedError("not agreed to; nothing was changed")

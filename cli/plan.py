@@ -1,0 +1,36 @@
+"""`lbctl plan`: what a deploy would do."""
+
+from typing import Annotated
+
+import typer
+
+from cli.session import ClusterOption, cluster_file
+
+
+def plan(
+    ctx: typer.Context,
+    *,
+    diff: Annotated[
+        bool, typer.Option("--diff/--no-diff", help="Show what changes in files (secrets redacted).")
+    ] = True,
+    check: Annotated[bool, typer.Option("--check", help="Exit with 4 if anything would change.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    cluster: ClusterOption = None,
+) -> None:
+    """Show every step, host and file that a deploy would change, and change nothing.
+
+    Example:  lbctl plan
+              lbctl plan --no-diff --check
+    """
+    from cli import printing  # noqa: PLC0415 (as all below: `lbctl --help` must not wait for pyinfra)
+    from cluster.errors import Exit  # noqa: PLC0415
+    from fleet import deployment, source  # noqa: PLC0415
+    from fleet.session import Session  # noqa: PLC0415
+
+    with Session(source.blueprint(cluster_file(ctx, cluster))) as session:
+        found = deployment.look_and_plan(session)
+        printing.plan(found, deployment.texts(session, found) if diff and not json_ else None, as_json=json_)
+    if found.unreachable:
+        raise typer.Exit(Exit.FAILED)
+    if check and not found.is_empty:
+        raise typer.Exit(Exit.TROUBLE)

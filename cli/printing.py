@@ -1,0 +1,77 @@
+"""What plan and deploy print. `cli.show` says what; here it meets the terminal."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rich.console import Console
+
+from cli import show
+from cluster.plan import Plan, Step
+from fleet.deployment import Report
+from fleet.session import Result
+
+
+def _console() -> Console:
+    # Rich reads NO_COLOR and whether this is a terminal by itself.
+    return Console(highlight=False, soft_wrap=True, emoji=False, markup=False)
+
+
+def plan(found: Plan, texts: Mapping[str, Mapping[str, str]] | None, *, as_json: bool = False) -> None:
+    """A plan, with differences in files where `texts` are given."""
+    if as_json:
+        print(json.dumps(show.as_json(found), indent=2))
+        return
+    console = _console()
+    for style, line in show.as_lines(found, texts):
+        console.print(line, style=style)
+
+
+def steps(as_json: bool) -> Callable[[Step, Mapping[str, Result] | None], None]:  # noqa: FBT001
+    """A listener that says how each step went, as it goes."""
+    console, began = _console(), [0.0]
+
+    def told(step: Step, results: Mapping[str, Result] | None) -> None:
+        if as_json:
+            return
+        if results is None:
+            began[0] = time.monotonic()
+            console.print(f"→ {step.title} …", style="dim")
+            return
+        for host, result in results.items():
+            if result.failed:
+                console.print(f"  ✗ {host}: {result.failed}", style="red")
+        good = [host for host, result in results.items() if not result.failed]
+        if good:
+            console.print(f"  ✓ {step.title}: {', '.join(good)} ({time.monotonic() - began[0]:.1f} s)", style="green")
+
+    return told
+
+
+def report(wanted: Plan, done: Report, *, as_json: bool) -> None:
+    """How a deploy ended: what changed where, what failed and what to do next."""
+    if as_json:
+        print(json.dumps(_report(wanted, done), indent=2))
+        return
+    console = _console()
+    for host, names in done.changed.items():
+        console.print(f"changed on {host}: {', '.join(name.split(' | ')[-1] for name in names)}", style="green")
+    if not done.changed:
+        console.print("No host was changed.", style="green")
+    for host, why in {**wanted.unreachable, **done.failed}.items():
+        console.print(f"{host} is not as declared: {why}", style="red")
+    for note in done.remaining.notes if done.remaining else ():
+        console.print(note, style="cyan")
+    if done.failed or wanted.unreachable:
+        console.print("→ mend that, then `lbctl deploy` again: what is done is not done twice.", style="red")
+
+
+def _report(wanted: Plan, done: Report) -> dict[str, Any]:
+    return {
+        "plan": show.as_json(wanted),
+        "changed": done.changed,
+        "failed": done.failed,
+        "unreachable": dict(wanted.unreachable),
+        "remaining": show.as_json(done.remaining) if done.remaining else None,
+    }

@@ -1,0 +1,60 @@
+"""How plans and results look: for people, and as JSON."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cluster.difference import Action
+from cluster.parts import File
+from cluster.plan import Plan, Step
+from facts.redaction import redacted
+
+
+def as_lines(plan: Plan, texts: Mapping[str, Mapping[str, str]] | None = None) -> Iterator[tuple[str, str]]:
+    """(style, line) for each line of a plan; with `texts` (host → path → what is there now) also what changes in files."""
+    for host, why in plan.unreachable.items():
+        yield "red", f"{host} cannot be reached and is left out: {why}"
+    for host, why in plan.hand_edited.items():
+        yield "red", f"{host}: {why}"
+    for number, step in enumerate(plan.steps, start=1):
+        yield "bold", f"{number}. {step.title}"
+        for host, changes in step.changes.items():
+            for change in changes:
+                yield ("green" if change.action is Action.BUILD else "yellow"), f"     {host:<8} {change.what}"
+                if texts is not None and change.kind == "file":
+                    yield from _difference(host, change.item, texts.get(host, {}), gone=change.action is Action.REMOVE)
+    for note in plan.notes:
+        yield "cyan", note
+    if plan.is_empty:
+        yield "green", "Nothing to do: every host that could be asked is as declared."
+
+
+def _difference(host: str, file: File, texts: Mapping[str, str], *, gone: bool) -> Iterator[tuple[str, str]]:
+    now = texts.get(file.path, "").splitlines()
+    then = [] if gone else redacted(file.text).splitlines()
+    for line in difflib.unified_diff(
+        now, then, f"{host}:{file.path}", f"{host}:{file.path} (declared)", lineterm="", n=2
+    ):
+        style = {"+": "green", "-": "red"}.get(line[:1], "dim")
+        yield style, f"              {line}"
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """A plan for programs. No file's text is in it."""
+    return {
+        "steps": [_step(step) for step in plan.steps],
+        "unreachable": dict(plan.unreachable),
+        "hand_edited": dict(plan.hand_edited),
+        "notes": list(plan.notes),
+    }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    return {
+        "work": step.work,
+        "title": step.title,
+        "hosts": {
+            host: [{"thing": c.thing, "action": c.action, "kind": c.kind, "what": c.what} for c in changes]
+            for host, changes in step.changes.items()
+        },
+    }

@@ -1,0 +1,80 @@
+"""What is allowed in a declaration and yet worth a second thought: each says what will happen, and what to write instead."""
+
+from collections.abc import Callable, Iterator
+
+from cluster.declaration import Declaration
+from cluster.rules import Problem
+from cluster.vocabulary import Check, Mode, ReturnPath
+
+Advice = Callable[[Declaration], Iterator[Problem]]
+_ADVICE: list[Advice] = []
+
+_CROSSING = 8
+"""Seconds after which established connections had crossed to a director that came back (measured: none was cut)."""
+
+
+def _advice(function: Advice) -> Advice:
+    _ADVICE.append(function)
+    return function
+
+
+def advice(declaration: Declaration) -> list[Problem]:
+    """In the order below; empty when there is nothing to say."""
+    return [problem for each in _ADVICE for problem in each(declaration)]
+
+
+@_advice
+def _redundancy(d: Declaration) -> Iterator[Problem]:
+    if len(d.director) == 1:
+        yield ("director",), "there is one director: when it is down, so are all services"
+    serving = [name for name, server in d.real_server.items() if server.weight]
+    if len(serving) == 1:
+        yield ("real_server",), f"only {serving[0]} serves: when it is down, so are all services"
+    for name, server in d.real_server.items():
+        if not server.weight:
+            yield ("real_server", name, "weight"), f"{name} gets no new connections: its weight is 0"
+
+
+@_advice
+def _checks(d: Declaration) -> Iterator[Problem]:
+    for name, service in d.service.items():
+        if service.check is Check.NONE:
+            yield ("service", name, "check"), "a dead server goes on getting connections; for a first test only"
+        if service.check is Check.PRIMARY:
+            yield (
+                ("service", name, "check"),
+                "a node that joins takes index 0 before it is Synced: seconds without a writer; "
+                'check = "writable" with scheduler = "fo" has no such gap',
+            )
+        if service.check is Check.WRITABLE and service.scheduler != "fo" and not service.persistence:
+            yield (
+                ("service", name, "scheduler"),
+                f'scheduler "{service.scheduler}" spreads writes over all servers, which can conflict; '
+                '"fo" sends all to the heaviest one that is alive',
+            )
+
+
+@_advice
+def _failover(d: Declaration) -> Iterator[Problem]:
+    if len(d.director) == 1:
+        return
+    if not d.vrrp.synchronise_connections:
+        yield ("vrrp", "synchronise_connections"), "a failover cuts every established connection"
+    if d.vrrp.preempt and d.vrrp.preempt_delay < _CROSSING:
+        yield (
+            ("vrrp", "preempt_delay"),
+            "a director that comes back takes over before connections have crossed to it, and cuts them; "
+            f"{_CROSSING}s and more is safe",
+        )
+    if d.vrrp.version == 2:  # noqa: PLR2004 (VRRP version)
+        gap = 3 * d.vrrp.advertise_every
+        yield (
+            ("vrrp", "version"),
+            f"a director's crash is noticed after {gap:g} s and more; version 3 can do it in 0.6 s",
+        )
+
+
+@_advice
+def _client_addresses(d: Declaration) -> Iterator[Problem]:
+    if d.mode is Mode.NAT and d.nat.return_path is ReturnPath.SNAT:
+        yield ("nat", "return_path"), "servers see the director as client: rights granted by client address do not hold"

@@ -1,0 +1,114 @@
+"""The plan: from what is declared and what was seen to the steps that lead there, in an order that keeps services served.
+
+1. Real servers get what the declared mode needs, and keep what directors use now.
+2. Directors change one at a time: passive ones first, the active one last. Nobody was cut off: servers carry both ways.
+3. What no mode in use needs any more is taken away, from real servers first: nothing sends there any more.
+
+After each of the three, and after each host within them, every service is served by the old way or the new.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from cluster.difference import Action, Difference, differences
+from cluster.footprint import ALL_MODES, Blueprint
+from cluster.observed import HostState
+from cluster.order import modes_in_use, modes_to_keep, turns
+from cluster.vocabulary import Mode
+
+
+class Work(StrEnum):
+    """What is done in a step: the names are those of the functions in `operations`."""
+
+    PREPARE = "prepare"
+    CONFIGURE = "configure"
+    RETIRE = "retire"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A set of hosts that change side by side, and what changes on each. Hosts without changes are not named."""
+
+    work: Work
+    title: str
+    changes: Mapping[str, tuple[Difference, ...]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All steps, with what should be known before they are taken."""
+
+    steps: tuple[Step, ...]
+    notes: tuple[str, ...] = ()
+    unreachable: Mapping[str, str] = field(default_factory=dict)
+    """Hosts that could not be asked, with the reason: they are left out."""
+    hand_edited: Mapping[str, str] = field(default_factory=dict)
+    """Hosts with a file that somebody edited and that would be replaced: "PATH was edited by hand"."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.steps
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Hosts that would change."""
+        return tuple(dict.fromkeys(host for step in self.steps for host in step.changes))
+
+
+def plan(
+    blueprint: Blueprint, seen: Mapping[str, HostState | None], unreachable: Mapping[str, str] | None = None
+) -> Plan:
+    """The steps from what was seen (None: could not be asked) to the declaration."""
+    declaration = blueprint.declaration
+    directors = {name: seen.get(name) for name in declaration.director}
+    servers = {name: seen.get(name) for name in declaration.real_server}
+    # When things are taken away every director that can be asked has moved to the declared mode: an empty table says as much.
+    moved = [HostState() if state else None for state in directors.values()]
+    keep, why = modes_to_keep(declaration, moved, servers.values())
+    in_use = modes_in_use(declaration, [state for state in directors.values() if state])
+    planner = _Planner(blueprint, in_use, keep)
+    steps = tuple(planner.steps(directors, servers))
+    notes = (f"kept for now: {why}",) if why and not steps else ()
+    return Plan(steps, notes, dict(unreachable or {}), dict(planner.hand_edited(steps, seen)))
+
+
+@dataclass(frozen=True)
+class _Planner:
+    blueprint: Blueprint
+    in_use: frozenset[Mode]
+    keep: frozenset[Mode]
+
+    def steps(
+        self, directors: Mapping[str, HostState | None], servers: Mapping[str, HostState | None]
+    ) -> Iterator[Step]:
+        yield from self.step(Work.PREPARE, "prepare real servers", servers, self.in_use)
+        asked = {name: state for name, state in directors.items() if state}
+        for name in turns(self.blueprint.declaration, asked):
+            yield from self.step(Work.CONFIGURE, f"configure director {name}", {name: directors[name]}, self.in_use)
+        yield from self.step(Work.RETIRE, "take away what real servers no longer need", servers, self.keep)
+        yield from self.step(Work.RETIRE, "take away what directors no longer need", directors, self.keep)
+
+    def step(
+        self, work: Work, title: str, hosts: Mapping[str, HostState | None], modes: frozenset[Mode]
+    ) -> Iterator[Step]:
+        changes = {
+            name: found for name, state in hosts.items() if state and (found := self.changes(work, name, state, modes))
+        }
+        if changes:
+            yield Step(work, title, changes)
+
+    def changes(self, work: Work, name: str, state: HostState, modes: frozenset[Mode]) -> tuple[Difference, ...]:
+        found = differences(self.blueprint.footprint(name, modes), self.blueprint.footprint(name, ALL_MODES), state)
+        action = Action.REMOVE if work is Work.RETIRE else Action.BUILD
+        return tuple(difference for difference in found if difference.action is action)
+
+    def hand_edited(self, steps: tuple[Step, ...], seen: Mapping[str, HostState | None]) -> Iterator[tuple[str, str]]:
+        for step in steps:
+            for name, changes in step.changes.items():
+                for change in changes:
+                    state = seen[name]
+                    there = state.files.get(change.item.path) if state and change.kind == "file" else None
+                    if there and change.item.guarded and there.guard != "kept":
+                        what = "was edited by hand" if there.guard else "was not written by lbctl"
+                        yield name, f"{change.item.path} {what}"

@@ -1,0 +1,114 @@
+"""A deploy: look, plan, do the plan step by step, look again."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from cluster.errors import Exit, HostError
+from cluster.observed import HostState
+from cluster.plan import Plan, Step, Work, plan
+from fleet.session import Result, Session
+from operations import director, gate, keepalived, real_server
+from operations.thing import hand_edited
+
+Progress = Callable[[Step, Mapping[str, Result] | None], None]
+"""Told of each step: when it begins (None) and with its results."""
+
+
+@dataclass
+class Report:
+    """What a deploy did."""
+
+    changed: dict[str, list[str]] = field(default_factory=dict)
+    """Host → names of the operations that changed something."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Host → why."""
+    remaining: Plan | None = None
+    """What is still to do, seen afterwards."""
+
+    @property
+    def exit_code(self) -> Exit:
+        return Exit.FAILED
+
+
+def look_and_plan(session: Session) -> Plan:
+    """The plan from how things are now."""
+    return _plan(session, session.observe())
+
+
+def _plan(session: Session, seen: Mapping[str, HostState | None]) -> Plan:
+    return plan(session.blueprint, seen, session.unreachable)
+
+
+def carry_out(session: Session, wanted: Plan, progress: Progress = lambda step, results: None) -> Report:
+    """Does what the plan says. A host that fails is left out from then on; the others go on as far as is safe."""
+    report = Report()
+    for step in wanted.steps:
+        names = [name for name in step.changes if name not in report.failed]
+        if not names:
+            continue
+        progress(step, None)
+        results = session.run(names, _work(step))
+        progress(step, results)
+        for name, result in results.items():
+            if result.changed:
+                report.changed.setdefault(name, []).extend(result.done)
+            if result.failed:
+                report.failed[name] = result.failed
+    report.remaining = look_and_plan(session)
+    return report
+
+
+def _work(step: Step) -> Callable[[], None]:
+    if step.work is Work.PREPARE:
+        return real_server.prepare
+    if step.work is Work.CONFIGURE:
+
+        def configure() -> None:
+            gate.passed(name="gate: servers are ready")
+            director.configure()
+
+        return configure
+    return real_server.retire  # leftovers are found by the footprint: the same operation for every host
+
+
+def texts(session: Session, wanted: Plan) -> dict[str, dict[str, str]]:
+    """What stands now in the files that the plan would change, redacted: host → path → text."""
+    paths: dict[str, list[str]] = {}
+    for step in wanted.steps:
+        for host, changes in step.changes.items():
+            paths.setdefault(host, []).extend(c.item.path for c in changes if c.kind == "file")
+    return session.texts({host: files for host, files in paths.items() if files})
+
+
+def preflight(session: Session, wanted: Plan, *, overwrite: bool) -> None:
+    """What must be known before any host is touched.
+
+    Raises HandEditedError for a file that a person edited, HostError if no host can be reached or keepalived rejects what it
+    would get.
+    """
+    declaration = session.blueprint.declaration
+    if len(wanted.unreachable) == len(list(declaration.hosts())):
+        reasons = "\n  ".join(f"{host}: {why}" for host, why in wanted.unreachable.items())
+        raise HostError(f"no host can be reached; nothing was changed\n  {reasons}")
+    if wanted.hand_edited and not overwrite:
+        host, what = next(iter(wanted.hand_edited.items()))
+        path, _, how = what.partition(" ")
+        raise hand_edited(host, path, edited="edited" in how)
+    rejected = {
+        host: result.failed
+        for host, result in session.run(_with_new_configuration(wanted), keepalived.accepted_deploy).items()
+        if result.failed
+    }
+    if rejected:
+        reasons = "\n  ".join(f"{host}: {why}" for host, why in rejected.items())
+        raise HostError(f"keepalived rejects the new configuration; nothing was changed\n  {reasons}")
+
+
+def _with_new_configuration(wanted: Plan) -> list[str]:
+    """Directors that get another keepalived.conf and have keepalived to ask about it."""
+    return [
+        host
+        for step in wanted.steps
+        for host, changes in step.changes.items()
+        if any(c.kind == "file" and c.item.guarded for c in changes) and not any(c.kind == "package" for c in changes)
+    ]

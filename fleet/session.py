@@ -1,0 +1,190 @@
+"""The hosts of one cluster, connected for as long as one command runs.
+
+pyinfra's State serves one preparation and one execution; each step gets a fresh one, and the connections move on to it.
+"""
+
+from gevent import monkey
+
+monkey.patch_all()  # before anything that opens a socket: pyinfra's timeouts and parallel connections rely on it
+
+import logging  # noqa: E402 (after the patch, as everything below)
+import re  # noqa: E402
+from collections.abc import Callable, Iterable, Mapping  # noqa: E402
+from dataclasses import dataclass, field  # noqa: E402
+from types import TracebackType  # noqa: E402
+from typing import Any, Self  # noqa: E402
+
+import gevent  # noqa: E402
+from pyinfra.api import Config, Host, Inventory, State  # noqa: E402
+from pyinfra.api.connect import connect_all, disconnect_all  # noqa: E402
+from pyinfra.api.exceptions import PyinfraError  # noqa: E402
+from pyinfra.api.operations import run_ops  # noqa: E402
+from pyinfra.api.state import StateStage  # noqa: E402
+from pyinfra.context import ctx_host, ctx_state  # noqa: E402
+
+from cluster.footprint import Blueprint  # noqa: E402
+from cluster.observed import HostState  # noqa: E402
+from facts.text import texts  # noqa: E402
+from fleet import source  # noqa: E402
+from operations import observation  # noqa: E402
+from operations.errors import NoAnswerError  # noqa: E402
+
+CONNECT_LIMIT = 10
+"""Seconds for a connection to come about."""
+
+
+@dataclass
+class Result:
+    """What a step did on one host."""
+
+    changed: bool = False
+    failed: str | None = None
+    """Why it failed; None if it did not."""
+    done: list[str] = field(default_factory=list)
+    """Names of the operations that changed something."""
+
+
+class Session:
+    """Connected hosts. Use as a context manager: connections are closed at its end."""
+
+    def __init__(self, blueprint: Blueprint, *, overwrite: bool = False) -> None:
+        self.blueprint = blueprint
+        self.unreachable: dict[str, str] = {}
+        self.overwrite = overwrite
+        self._said = _Said()
+        self._state = self._new_state()
+
+    def __enter__(self) -> Self:
+        logger = logging.getLogger("pyinfra")
+        logger.addHandler(self._said)
+        logger.propagate = False
+        try:
+            connect_all(self._state)
+        except PyinfraError:
+            pass  # "No hosts remaining!": each host says why below
+        for name, host in self._hosts(self._state).items():
+            if not host.connected:
+                self.unreachable[name] = self._why(host)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        disconnect_all(self._state)
+        logging.getLogger("pyinfra").removeHandler(self._said)
+
+    def observe(self) -> dict[str, HostState | None]:
+        """Every host's state, asked side by side; None for one that gave none (`unreachable` then says why)."""
+
+        def one(name: str, host: Host) -> HostState | None:
+            observation.forget(host)
+            try:
+                with ctx_state.use(self._state), ctx_host.use(host):
+                    return observation.seen(host)
+            except NoAnswerError:
+                self.unreachable.setdefault(name, self._why(host))
+                return None
+
+        hosts = self._hosts(self._state)
+        looks = {name: gevent.spawn(one, name, host) for name, host in hosts.items() if host.connected}
+        gevent.joinall(list(looks.values()), raise_error=True)
+        return {name: looks[name].value if name in looks else None for name in hosts}
+
+    def texts(self, paths: Mapping[str, Iterable[str]]) -> dict[str, dict[str, str]]:
+        """The redacted texts of files, by host and path."""
+        hosts = self._hosts(self._state)
+        found = {}
+        for name, wanted in paths.items():
+            with ctx_state.use(self._state), ctx_host.use(hosts[name]):
+                found[name] = texts(hosts[name], list(wanted))
+        return found
+
+    def run(self, names: Iterable[str], work: Callable[[], Any]) -> dict[str, Result]:
+        """Adds operations by calling `work` for each of the hosts, and executes them, side by side."""
+        self._renew()
+        hosts = {name: self._hosts(self._state)[name] for name in names}
+        self._state.set_stage(StateStage.Prepare)
+        with ctx_state.use(self._state):
+            for host in hosts.values():
+                with ctx_host.use(host):
+                    work()
+        self._state.set_stage(StateStage.Execute)
+        try:
+            run_ops(self._state)
+        except PyinfraError:
+            pass  # "No hosts remaining!": each host's result says what failed
+        return {name: self._result(host) for name, host in hosts.items()}
+
+    def _result(self, host: Host) -> Result:
+        result = Result()
+        for op_hash, data in self._state.ops[host].items():
+            meta = data.operation_meta
+            names = ", ".join(sorted(self._state.get_op_meta(op_hash).names))
+            if meta.is_complete() and meta.did_change():
+                result.changed = True
+                result.done.append(names)
+            if meta.is_complete() and not meta.did_succeed() and result.failed is None:
+                said = [line for line in meta.stderr_lines if line.strip()] or self._said.about(host.name)
+                result.failed = f"{names}: " + ("\n    ".join(said[-12:]) or "failed without a word")
+        if host in self._state.failed_hosts and result.failed is None:
+            result.failed = self._why(host)
+        return result
+
+    def _why(self, host: Host) -> str:
+        failure = getattr(host.connector, "failure", None)
+        if failure is not None:
+            return str(failure).removeprefix(f"{observation.name_of(host)}: ")
+        said = self._said.about(host.name)
+        return said[-1] if said else "no answer"
+
+    def _new_state(self) -> State:
+        groups: dict[str, tuple[list[str], dict[str, Any]]] = {}
+        members = []
+        for group in ("directors", "real_servers"):
+            hosts = source.hosts(self.blueprint, group)
+            members += [(name, {**data, "overwrite": self.overwrite}) for name, data in hosts]
+            groups[group] = ([name for name, _ in hosts], {})
+        inventory = Inventory((members, {}), **groups)
+        config = Config(CONNECT_TIMEOUT=CONNECT_LIMIT, FAIL_PERCENT=100)
+        state = State(inventory, config, check_for_changes=False)
+        state.set_stage(StateStage.Connect)
+        return state
+
+    def _renew(self) -> None:
+        """A fresh State whose hosts have the connections of the last, and what was seen so far."""
+        old, self._state = self._state, self._new_state()
+        before = self._hosts(old)
+        for name, host in self._hosts(self._state).items():
+            if before[name].connected:
+                _move_connection(before[name], host)
+                self._state.activate_host(host)
+                observation.inherit(before[name], host)
+
+    @staticmethod
+    def _hosts(state: State) -> dict[str, Host]:
+        return {observation.name_of(host): host for host in state.inventory}
+
+
+def _move_connection(old: Host, new: Host) -> None:
+    new.connector.client = old.connector.client  # type: ignore[attr-defined]
+    new.connector_data.update(old.connector_data)
+    new.connected = True
+
+
+class _Said(logging.Handler):
+    """What pyinfra logged about each host: it raises little, and says much."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(_plain(record.getMessage()))
+
+    def about(self, name: str) -> list[str]:
+        return [m.split("]", 1)[1].strip() for m in self.messages if f"[{name}]" in m and "Error: executed" not in m]
+
+
+def _plain(text: str) -> str:
+    """Without the terminal's colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
