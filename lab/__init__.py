@@ -1,4 +1,4 @@
-"""Real machines on any Linux box with root: each one a Linux kernel that runs as an ordinary process, all on one bridge.
+"""Real machines on any Linux box with root: each one a Linux kernel that runs as an ordinary process, on one bridge.
 
 from lab.lab import Lab
 lab = Lab("trial")

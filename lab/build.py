@@ -1,4 +1,4 @@
-"""Builds one image into an empty directory: base.img, id_ed25519, ssh_host.pub. What is built is said in `recipe.py`."""
+"""Builds one image into an empty directory: base.img, id_ed25519, ssh_host.pub. What goes in is said in `recipe.py`."""
 
 import os
 import shutil
@@ -94,6 +94,8 @@ class Build:
         with as_file(files("lab") / "guest") as guest:
             for layer in self._recipe.layers:
                 self._command("cp", "-rT", "--no-preserve=ownership", str(guest / layer), str(self._root))
+        # It starts perl before every installation, to ask nothing: a second each time.
+        (self._root / "etc/apt/apt.conf.d/70debconf").unlink()
         for program in ("usr/lib/lab/init", "usr/lib/systemd/system-shutdown/lab-eth0"):
             if (self._root / program).exists():
                 (self._root / program).chmod(0o755)
@@ -136,13 +138,13 @@ class Build:
         self._inside("systemctl", "--quiet", "disable", "mariadb.service")
         for unit in self._recipe.enabled:
             self._inside("systemctl", "--quiet", "enable", unit)
-        # The user-mode kernel is built without the ip, ip6 and inet families of nf_tables: nft and iptables' nft variant answer
-        # "Operation not supported". The legacy one works, with mangle, nat, filter and raw.
+        # The user-mode kernel is built without the ip, ip6 and inet families of nf_tables: nft and iptables' nft variant
+        # answer "Operation not supported". The legacy one works, with mangle, nat, filter and raw.
         for tool in ("iptables", "ip6tables"):
             self._inside("update-alternatives", "--quiet", "--set", tool, f"/usr/sbin/{tool}-legacy")
 
     def _galera(self) -> None:
-        """Every machine gets the same data directory and the same position in the same cluster: no state transfer is needed."""
+        """All machines get the same data directory, at the same position in the same cluster: nothing to transfer."""
         seed = (files("lab") / "seed.sh").read_text()
         prepare = 'mount -t proc proc "$1/proc" && ip link set lo up && exec chroot "$1" /bin/sh -euc "$2"'
         self._command("unshare", "--net", "sh", "-c", prepare, "-", str(self._root), seed)

@@ -1,8 +1,8 @@
 """The database cluster of a lab: a real three-node Galera.
 
-When no member runs, every one is told that it was a member of the same primary component, and all start at once: Galera then restores
-that component as after a power cut, at the position that all of them carry. To bootstrap one and let the others join would take three
-times as long, because a join is a position of its own and sends every joiner through a state transfer.
+When no member runs, every one is told that it was a member of the same primary component, and all start at once: Galera
+then restores that component as after a power cut, at the position that all of them carry. To bootstrap one and let the
+others join would take three times as long: a join is a position of its own and sends every joiner through a transfer.
 """
 
 import time
@@ -16,7 +16,8 @@ from lab.topology import Seat
 
 _T = TypeVar("_T")
 
-USER = PASSWORD = "lab"
+USER = "lab"
+PASSWORD = "lab"  # noqa: S105 - of a database whose address exists nowhere else
 _MAY_TAKE = 180
 
 _SIZE = "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME='wsrep_cluster_size'"

@@ -59,7 +59,7 @@ def current(variant: str) -> Image:
 
 
 def obtain(variant: str, progress: Progress) -> Image:
-    """The image, built first if need be. Whole or not at all; a second builder waits for the first and takes its result."""
+    """The image, built first if need be: whole or not at all. A second builder waits for the first one's result."""
     image = current(variant)
     if not image.exists():
         waiting = Steps(progress, "image")
@@ -79,7 +79,7 @@ def obtain(variant: str, progress: Progress) -> Image:
 
 
 def content_key(wanted: Recipe, kernel: str, sources: Traversable | None = None) -> str:
-    """Of all that decides what is in an image. (Which versions Debian's mirror holds today is not: an image is not that fresh.)"""
+    """Of all that decides what is in an image, but for the versions that Debian's mirror holds today."""
     total = hashlib.sha256(f"{wanted!r} {kernel}".encode())
     for name, content in sorted(_contents(sources or files("lab"))):
         total.update(f"{name} {len(content)}\n".encode() + content)
@@ -113,8 +113,10 @@ def compatibility_library() -> Path | None:
 
 
 def prune(*, keep: Image) -> None:
-    """Removes images of other content, with the snapshots on them: nothing finds them any more. The newest two of a variant stay,
-    and whatever a lab runs on. Call it with the lock held."""
+    """Removes images of other content, with the snapshots on them: nothing finds those any more.
+
+    The newest two of a variant stay, and whatever a lab runs on. Call it with the lock held.
+    """
     used = {path.read_text().strip() for path in (places.cache() / "labs").glob("*/image")} | {keep.name}
     same = [Image(path) for path in directory().glob(f"{keep.variant}-*") if Image(path).variant == keep.variant]
     by_age = sorted(same, key=lambda image: image.path.stat().st_mtime, reverse=True)

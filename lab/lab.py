@@ -23,7 +23,7 @@ _BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 
 
 class Lab:
-    """A lab's name is all that identifies it: any number of objects, in any number of processes, may speak of the same one."""
+    """Its name is all that identifies it: any number of objects, in any number of processes, may speak of the same."""
 
     def __init__(self, name: str = "lab", *, variant: str | None = None) -> None:
         self.name = name
@@ -81,7 +81,9 @@ class Lab:
     # Coming and going
 
     def up(self, names: Sequence[str] = ALL, *, progress: Progress = to_stderr) -> None:
-        """Network, machines, boot; returns when every sshd answers. Adds to a lab that is up, and boots what is switched off in it.
+        """Network, machines, boot; returns when every sshd answers.
+
+        Adds to a lab that is up, and boots those of its machines that are switched off.
 
         If it fails or is interrupted, nothing is left of what this call made.
         """
@@ -182,7 +184,7 @@ class Lab:
 
     def _remove(self, *, keep_run: bool = False) -> None:
         machine.power_off(self._places, *(file.stem for file in self.run.glob("*.pid")))
-        # What is left in the lab's own namespaces was started there by somebody who is done now: multiplexing masters, clients.
+        # Who is left in the lab's own namespaces belongs to it: multiplexing masters, clients.
         machine.clear(self.namespace)
         machine.clear(self.client_namespace)
         network.remove(self._places)
@@ -272,7 +274,7 @@ class Lab:
     # Snapshots
 
     def snapshot(self, name: str) -> None:
-        """Keeps the disks of all machines as they are at one moment. The machines stand still meanwhile, for a second or so."""
+        """Keeps the disks of all machines as they are at one moment. They stand still meanwhile, for a second or so."""
         for found in self.machines().values():
             if found.pid:
                 self.exec(found.name, "sync")

@@ -15,7 +15,7 @@ from cluster.errors import RefusedError
 
 @contextmanager
 def locked(path: Path, *, what: str, seconds: float, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Holds `path` as a lock file. It may be removed by its holder, so who gets the lock looks whether the file is still there."""
+    """Holds `path` as a lock file. Its holder may remove it, so whoever gets the lock looks whether it is there."""
     deadline = time.monotonic() + seconds
     told = False
     while True:

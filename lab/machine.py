@@ -2,9 +2,7 @@
 
 import hashlib
 import os
-import selectors
 import signal
-import socket
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -13,14 +11,12 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from cluster.errors import HostError
-from lab import namespace, places
+from lab import doorbell, namespace, places
 from lab.image import Image, compatibility_library
 from lab.places import Places
 from lab.process import Process, start
 from lab.topology import NETWORK, Seat, cpu_for
 
-_PORT = 22
-_ROUND = 0.3
 _GIVEN_UP_AFTER = 2.0  # a machine whose process is gone for so long does not come by itself
 
 
@@ -97,50 +93,20 @@ def clear(space: str) -> None:
 
 def wait(places_: Places, seats: Collection[Seat], *, seconds: float) -> None:
     """Until each one's sshd greets."""
-    pending = {seat.name: seat for seat in seats}
     began = time.monotonic()
-    while pending:
-        for name in _greeting(places_.namespace, pending.values()):
-            del pending[name]
+
+    def patience(seat: Seat) -> None:
         waited = time.monotonic() - began
-        for name in pending:
-            console = _last_of(places_.console(name))
-            if waited > _GIVEN_UP_AFTER and not running(places_, name):
-                raise HostError(f"{name} died. Its console said last:\n{console}", cure="lbctl lab power HOST on")
-            if waited > seconds:
-                raise HostError(f"{name}: no sshd within {seconds:.0f} s. Its console said last:\n{console}")
+        if waited > _GIVEN_UP_AFTER and not running(places_, seat.name):
+            said = _last_of(places_.console(seat.name))
+            raise HostError(
+                f"{seat.name} is off. Its console said last:\n{said}", cure=f"lbctl lab power {seat.name} on"
+            )
+        if waited > seconds:
+            said = _last_of(places_.console(seat.name))
+            raise HostError(f"{seat.name}: no sshd within {seconds:.0f} s. Its console said last:\n{said}")
 
-
-def _greeting(name: str, seats: Collection[Seat]) -> list[str]:
-    """Those of them that greet right now. All are asked at the same time, for a fraction of a second."""
-    greeted: list[str] = []
-    ends = time.monotonic() + _ROUND
-    with selectors.DefaultSelector() as selector:
-        sockets = []
-        try:
-            for seat in seats:
-                sockets.append(door := namespace.socket_in(name))
-                door.setblocking(False)  # noqa: FBT003 - the method has no name for it
-                door.connect_ex((str(seat.address), _PORT))
-                selector.register(door, selectors.EVENT_READ, seat.name)
-            while selector.get_map() and (left := ends - time.monotonic()) > 0:
-                for key, _ in selector.select(left):
-                    selector.unregister(key.fileobj)
-                    if _says_ssh(key.fileobj):
-                        greeted.append(key.data)
-        finally:
-            for door in sockets:
-                door.close()
-    time.sleep(max(0.0, min(0.1, ends - time.monotonic())) if len(greeted) < len(seats) else 0)
-    return greeted
-
-
-def _says_ssh(door: object) -> bool:
-    assert isinstance(door, socket.socket)  # noqa: S101 - for the type checker: nothing else was registered
-    try:
-        return door.recv(4) == b"SSH-"
-    except OSError:
-        return False
+    doorbell.wait(places_.namespace, seats, patience)
 
 
 def _last_of(console: Path) -> str:

@@ -1,4 +1,7 @@
-"""Being inside a network namespace: for one thread and a moment, for a socket, for a program. Nothing heavy is imported here."""
+"""Being inside a network namespace: for one thread and a moment, for a socket, for a program.
+
+Nothing heavy is imported here: connectors need it.
+"""
 
 import ctypes
 import os
@@ -23,13 +26,13 @@ def exists(namespace: str) -> bool:
 
 
 def prefix(namespace: str) -> list[str]:
-    """What to put before a command so that it runs in there. It replaces itself by the command: the process id stays."""
+    """What to put before a command so that it runs in there. It becomes the command: the process id stays."""
     return ["nsenter", f"--net={path_of(namespace)}", "--"]
 
 
 @contextmanager
 def entered(namespace: str) -> Iterator[None]:
-    """This thread is inside. Keep it short, and let nothing in it yield to another greenlet: they share the thread."""
+    """Puts the thread inside. Keep it short, and let nothing in it yield to another greenlet: they share the thread."""
     try:
         target = os.open(path_of(namespace), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError as error:
@@ -61,7 +64,7 @@ def processes(namespace: str) -> list[int]:
     except FileNotFoundError:
         return []
     found = []
-    for entry in os.listdir("/proc"):
+    for entry in os.listdir("/proc"):  # noqa: PTH208 - names are enough
         if not entry.isdigit():
             continue
         try:

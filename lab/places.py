@@ -21,7 +21,7 @@ def run_root() -> Path:
 
 
 def memory() -> Path:
-    """Where a user-mode kernel keeps its machine's memory: anything but a tmpfs would make it write to disk all the time."""
+    """Where a user-mode kernel keeps its machine's memory. It must be a tmpfs: else every write goes to a disk."""
     return Path(os.environ.get("LBCTL_LAB_MEMORY") or "/dev/shm")  # noqa: S108 - it is the tmpfs, not a temporary file
 
 

@@ -1,14 +1,18 @@
-"""Processes that outlive the program that started them. A process is its id and its start time: an id alone comes round again."""
+"""Processes that outlive the program that started them.
+
+A process is its id and its start time: an id alone comes round again.
+"""
 
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-_STATE, _START = 0, 19  # fields of /proc/PID/stat, counted behind the program's name
+_STATE, _GROUP, _START = 0, 2, 19  # fields of /proc/PID/stat, counted behind the program's name
 
 # Those that this very process started: it must collect them, or they stay zombies for as long as it lives.
 _children: list[subprocess.Popen[bytes]] = []
@@ -29,7 +33,7 @@ class Process:
 
     @classmethod
     def parse(cls, stat: str) -> "Process":
-        """From a line of /proc/PID/stat. The program's name in it may hold anything, so count from its closing bracket."""
+        """From a line of /proc/PID/stat. The program's name in it may hold anything: count from its closing bracket."""
         return cls(pid=int(stat.split(maxsplit=1)[0]), start=int(_fields(stat)[_START]))
 
     def alive(self) -> bool:
@@ -50,8 +54,9 @@ class Process:
                 os.kill(self.pid, signal.SIGKILL)
 
     def gone(self, *, seconds: float = 10) -> bool:
+        """Waits for that: for it and for all of its group."""
         deadline = time.monotonic() + seconds
-        while self.alive():
+        while self.alive() or _members(self.pid):
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.01)
@@ -75,6 +80,17 @@ def start(argv: Sequence[str], *, pid_file: Path, output: Path, environment: Map
                 env=dict(environment),
             )
         )
+
+
+def _members(group: int) -> list[int]:
+    """Who is left of a process group, zombies not counted."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            fields = _fields(stat.read_text())
+            if fields[_STATE] not in "ZX" and int(fields[_GROUP]) == group:
+                found.append(int(stat.parent.name))
+    return found
 
 
 def _collect() -> None:

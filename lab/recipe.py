@@ -1,4 +1,4 @@
-"""What goes into an image. Everything here, in `build.py`, `guest/`, `seed.sh` and `xstate.c` is part of the image's content key."""
+"""What goes into an image. This file, `build.py`, `seed.sh` and `guest/` make the image's content key."""
 
 import os
 from dataclasses import dataclass, field
@@ -13,8 +13,9 @@ _PACKAGES = (
     *("mariadb-server", "galera-4", "rsync", "socat"),
 )
 
-# What keepalived pulls in (its Depends and Recommends), and python3's library. Already in the image, because every package costs
-# a good part of a second inside a machine. The programs themselves are not: to install them is the work of the tool under test.
+# What keepalived and python3 pull in (Depends and Recommends). Already in the image, because every package costs a good
+# part of a second inside a machine. keepalived and the command `python3` are not: to install them is for the tool under
+# test. (python3.11 is the versioned interpreter, which compiles its whole library when it is installed: five seconds.)
 _LIBRARIES = (
     *(
         "libglib2.0-0",
@@ -27,7 +28,7 @@ _LIBRARIES = (
         "libsensors-config",
     ),
     *("libsnmp40", "libsnmp-base", "libicu72", "libxml2", "shared-mime-info", "xdg-user-dirs"),
-    *("libpython3.11-stdlib", "libpython3.11-minimal", "media-types"),
+    *("libpython3.11-stdlib", "libpython3.11-minimal", "media-types", "python3.11", "python3.11-minimal"),
 )
 
 # The offline repository holds these with all that they need.

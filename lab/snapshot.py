@@ -78,7 +78,7 @@ def take(places_: Places, image: Image, name: str, seats: Collection[Seat]) -> S
 def _standing_still(places_: Places, seats: Collection[Seat]) -> Iterator[None]:
     """All at the same moment, so that no disk knows of what another has not yet written.
 
-    Only the kernel of each is stopped: its processes are traced by it, and a stop of theirs would look like a fault to it.
+    Only the kernel of each is stopped: it traces its processes, and a stop of theirs would look like a fault to it.
     """
     stopped = [process for seat in seats if (process := machine.running(places_, seat.name))]
     try:

@@ -40,7 +40,7 @@ class Seat:
 
     @property
     def memory(self) -> str:
-        # The figure is a ceiling: what a machine never touches costs nothing. A director takes 75 MB, a Galera node 170 MB.
+        # A ceiling: what a machine never touches costs nothing. A director takes 75 MB, a Galera node 170 MB.
         return "384M" if self.name.startswith("db") else "192M"
 
 
@@ -99,8 +99,8 @@ def _address(name: str, text: str, known: Mapping[str, IPv4Address]) -> IPv4Addr
 def cpu_for(address: IPv4Address, allowed: Iterable[int]) -> int:
     """The CPU that a machine keeps to, the same at every boot.
 
-    Its kernel and its processes take turns, they never run at once, and a wake-up on another CPU costs 20 times what it costs
-    on the same one: keeping to one makes a machine 2 to 10 times faster.
+    Its kernel and its processes take turns, they never run at once, and a wake-up on another CPU costs 20 times what it
+    costs on the same one: keeping to one makes a machine 2 to 10 times faster.
     """
     cpus = sorted(allowed)
     return cpus[address.packed[-1] % len(cpus)]
