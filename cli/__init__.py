@@ -1,0 +1,1 @@
+"""lbctl: parse, call, print."""

@@ -1,0 +1,34 @@
+"""What the global options said: handed to every command as `ctx.obj`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ClusterOption = Annotated[
+    str | None,
+    typer.Option("--cluster", "-c", metavar="FILE", help="The declaration, as before the command.", show_default=False),
+]
+"""For commands, so that `lbctl render -c FILE` says the same as `lbctl -c FILE render`."""
+
+
+@dataclass
+class Session:
+    """One run of lbctl."""
+
+    cluster: str | None = None
+    """--cluster, or the environment's LBCTL_CLUSTER."""
+    state: str = "nothing was changed"
+    """What an operator who interrupts is told. A command that changes hosts keeps it true."""
+
+
+def of(ctx: typer.Context) -> Session:
+    return ctx.ensure_object(Session)
+
+
+def cluster_file(ctx: typer.Context, given: str | None = None) -> Path:
+    """The declaration that is meant: the command's --cluster, else the global one, else LBCTL_CLUSTER, else the default."""
+    from fleet import source  # noqa: PLC0415 (`lbctl --help` must not wait for pydantic and jinja2)
+
+    return source.path_of(given or of(ctx).cluster)
