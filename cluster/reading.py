@@ -2,15 +2,16 @@
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from cluster.declaration import Declaration
 from cluster.errors import RequestError
+from cluster.lines import key_at, line_of
 from cluster.rules import problems
+from cluster.wording import key_of, message_of
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Complaint:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}"
+        return _printable(f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}")
 
 
 class DeclarationError(RequestError):
@@ -38,103 +39,47 @@ class DeclarationError(RequestError):
 
 def read(text: str, file: str) -> Declaration:
     """The declaration in `text` (TOML), which came from `file`. Raises DeclarationError with everything that is wrong."""
+    text = text.removeprefix("\ufeff")  # some editors put a byte order mark there, and TOML knows none
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise DeclarationError([_not_toml(error, text, file)]) from None
+    if not tree:
+        raise DeclarationError([Complaint(file, 0, "", "declares nothing; `lbctl init` writes a declaration")])
     try:
         declaration = Declaration.model_validate(tree)
     except ValidationError as error:
-        raise DeclarationError([_complaint(detail, text, file, tree) for detail in error.errors()]) from None
-    found = problems(declaration)
-    if found:
-        raise DeclarationError([Complaint(file, line_of(text, key), ".".join(key), message) for key, message in found])
-    declaration._source = file  # noqa: SLF001 (its own private mark, set once, here)
-    return declaration
+        found = [(key_of(detail), message_of(detail)) for detail in error.errors()]
+    else:
+        declaration._source = file  # noqa: SLF001 (its own private mark, set once, here)
+        found = problems(declaration)
+        if not found:
+            return declaration
+    raise DeclarationError([Complaint(file, line_of(text, key), ".".join(key), message) for key, message in found])
+
+
+_MEANT = {
+    "illegal character '\\n'": "a text has no closing quote on its line",
+    "unterminated string": "a text has no closing quotes",
+    "invalid value": "a value is missing, or a text has no quotes",
+    "invalid statement": "neither a [table] nor key = value",
+    "expected '=' after a key in a key/value pair": "neither a [table] nor key = value",
+    "expected newline or end of document after a statement": "one value too many on the line",
+}
+"""What a fault in the notation most often is; the parser's words where it is not known."""
 
 
 def _not_toml(error: tomllib.TOMLDecodeError, text: str, file: str) -> Complaint:
     # Python 3.11 has the place only in the message.
-    place = re.search(r"\(at line (\d+), column \d+\)|\(at end of document\)", str(error))
-    line = int(place[1]) if place and place[1] else text.count("\n") + 1
-    reason = str(error).split(" (at ")[0]
-    return Complaint(file, line, "", f"not TOML: {reason[:1].lower()}{reason[1:]}")
+    place = re.search(r" \(at line (\d+), column \d+\)$", str(error))
+    line = int(place[1]) if place else max(1, len(text.splitlines()))
+    reason = re.sub(r" \(at .*\)$", "", str(error))
+    if "twice" in reason or "overwrite" in reason:
+        return Complaint(file, line, ".".join(key_at(text, line)), "is there twice: keep one")
+    reason = reason[:1].lower() + reason[1:]
+    return Complaint(file, line, "", f"not TOML: {_MEANT.get(reason, reason)}")
 
 
-_PLAIN = {
-    "missing": "is missing",
-    "extra_forbidden": "unknown key",
-    "too_short": "at least one is needed",
-    "ip_v4_address": "no IPv4 address",
-    "ip_v4_network": "no IPv4 network such as 10.0.0.0/24 (host bits must be 0)",
-    "bool_type": "must be true or false",
-    "int_type": "must be a whole number",
-}
-
-
-def _complaint(detail: ErrorDetails, text: str, file: str, tree: Mapping[str, object]) -> Complaint:
-    key = tuple(str(part) for part in detail["loc"] if part not in {"[key]", "function-before[_not_in_clear"})
-    message = _PLAIN.get(detail["type"], detail["msg"].removeprefix("Value error, "))
-    if detail["type"] == "extra_forbidden":
-        message += _suggestion(key, tree)
-    elif detail["type"] != "missing" and isinstance(detail.get("input"), str | int | float) and "secret" not in message:
-        shown = f'"{detail["input"]}"' if isinstance(detail["input"], str) else str(detail["input"])
-        if shown not in message:
-            message = f"{shown}: {message}"
-    return Complaint(file, line_of(text, key), ".".join(key), message)
-
-
-def _suggestion(key: Sequence[str], tree: Mapping[str, object]) -> str:
-    """The keys that may stand there, read from the models, nearest first."""
-    from difflib import get_close_matches  # noqa: PLC0415 (only needed to explain an error)
-
-    del tree
-    schema = Declaration.model_json_schema()
-    node: dict[str, object] = schema
-    for part in key[:-1]:
-        properties = node.get("properties", {})
-        below = properties.get(part) if isinstance(properties, dict) else None
-        below = below or node.get("additionalProperties") or {}
-        node = _resolved(below, schema)
-    known = list(node.get("properties", {}))  # type: ignore[call-overload]
-    near = get_close_matches(key[-1], known, n=1)
-    return f"; did you mean {near[0]}?" if near else (f"; known are {', '.join(known)}" if known else "")
-
-
-def _resolved(node: object, schema: Mapping[str, object]) -> dict[str, object]:
-    if not isinstance(node, dict):
-        return {}
-    for option in (node, *node.get("anyOf", ())):
-        reference = option.get("$ref")
-        if reference:
-            definitions = schema["$defs"]
-            assert isinstance(definitions, dict)  # noqa: S101 (the shape of every JSON schema)
-            found = definitions[reference.rsplit("/", 1)[1]]
-            assert isinstance(found, dict)  # noqa: S101
-            return found
-    return node
-
-
-_TABLE = re.compile(r"^\s*\[\s*([^\[\]]+?)\s*\]")
-_KEY = re.compile(r"""^\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=""")
-
-
-def line_of(text: str, key: Sequence[str]) -> int:
-    """The 1-based line where `key` stands, or its nearest parent; 0 when not even that. tomllib does not keep lines."""
-    best, depth = 0, 0
-    table: tuple[str, ...] = ()
-    for number, line in enumerate(text.splitlines(), start=1):
-        if found := _TABLE.match(line):
-            table = _parts(found[1])
-            here = table
-        elif found := _KEY.match(line):
-            here = (*table, *_parts(found[1]))
-        else:
-            continue
-        if len(here) > depth and tuple(key[: len(here)]) == here:
-            best, depth = number, len(here)
-    return best
-
-
-def _parts(dotted: str) -> tuple[str, ...]:
-    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
+def _printable(text: str) -> str:
+    """A declaration may hold control characters, which must not reach a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

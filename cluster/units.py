@@ -7,14 +7,20 @@ from pydantic import BeforeValidator, PlainSerializer
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 _SECONDS = {"ms": 0.001, "s": 1, None: 1, "m": 60, "h": 3600, "d": 86400}
+_ENDLESS = 36525 * 86400
 
 
-def seconds(text: str | float) -> float:
+def seconds(given: object) -> float:
     """Seconds in "200ms", "6s", "10m", "1.5h", "1d" or a bare number of seconds. Raises ValueError."""
-    if isinstance(text, bool):
+    if isinstance(given, bool) or not isinstance(given, str | int | float):
         raise ValueError("a duration is a number of seconds or a text like 200ms, 6s, 10m")  # noqa: TRY004 (pydantic wants ValueError)
-    if isinstance(text, int | float):
-        return float(text)
+    value = _seconds_in(given) if isinstance(given, str) else float(given)
+    if not 0 <= value < _ENDLESS:
+        raise ValueError("a duration can be neither negative nor longer than a hundred years")
+    return value
+
+
+def _seconds_in(text: str) -> float:
     found = _DURATION.fullmatch(text.strip())
     if not found:
         raise ValueError(f'"{text}" is no duration; write 200ms, 6s, 10m, 1h or a number of seconds')
