@@ -40,12 +40,16 @@ def installed(names: Sequence[str]) -> set[str]:
     return {words[0] for line in query.stdout.splitlines() if (words := line.split())[-1:] == ["installed"]}
 
 
-def check(machines: int, *, image_too: bool, look: Callable[[Sequence[str]], set[str]] = installed) -> None:
-    """Raises unless a lab of so many machines more can be made."""
+def must_be_root() -> None:
     if os.geteuid() != 0:
         raise RequestError(
             "a lab makes network namespaces and Debian trees: it needs root", cure="run it as root, or with sudo"
         )
+
+
+def check(machines: int, *, image_too: bool, look: Callable[[Sequence[str]], set[str]] = installed) -> None:
+    """Raises unless a lab of so many machines more can be made."""
+    must_be_root()
     if not shutil.which("dpkg-query"):
         raise RequestError(
             "a lab is built with Debian's tools, and this is no Debian", cure="use a Debian 12 machine or container"

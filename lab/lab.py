@@ -25,6 +25,9 @@ _BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 class Lab:
     """Its name is all that identifies it: any number of objects, in any number of processes, may speak of the same."""
 
+    usual = ALL
+    """Who is in a lab when nobody is named."""
+
     def __init__(self, name: str = "lab", *, variant: str | None = None) -> None:
         self.name = name
         self.variant = variant or default_variant()
@@ -75,8 +78,26 @@ class Lab:
         except FileNotFoundError:
             return image.current(self.variant)
 
-    def plugged(self, name: str) -> bool:
-        return self._seat(name).name in network.plugged(self._places)
+    def databases(self) -> list[str]:
+        """Those of the usual database servers that are here and switched on."""
+        return [found.name for found in self.machines().values() if found.name in DATABASES and found.pid]
+
+    def state(self) -> dict[str, Any]:
+        """All that can be said of it, for programs."""
+        is_up = self.is_up()
+        plugged = network.plugged(self._places) if is_up else set()
+        return {
+            "name": self.name,
+            "up": is_up,
+            "image": self.image().name if is_up else None,
+            "namespace": self.namespace,
+            "client_namespace": self.client_namespace,
+            "ssh_config": str(self.ssh_config),
+            "machines": {
+                name: {"address": str(found.address), "pid": found.pid, "plugged": name in plugged}
+                for name, found in self.machines().items()
+            },
+        }
 
     # Coming and going
 
@@ -189,7 +210,9 @@ class Lab:
         machine.clear(self.client_namespace)
         network.remove(self._places)
         shutil.rmtree(self._places.disks, ignore_errors=True)
-        if keep_run:
+        if keep_run:  # the lock in it is held
+            for directory in (self._places.seats, self._places.consoles, self._places.multiplexing):
+                shutil.rmtree(directory, ignore_errors=True)
             return
         shutil.rmtree(self.run, ignore_errors=True)
         for parent in (self.run.parent, self._places.disks.parent):
@@ -245,7 +268,7 @@ class Lab:
         self, host: str, command: str, *, stdin: bytes | str = b"", timeout: float = 120, check: bool = True
     ) -> Result:
         """A shell command on a machine, as root, over a connection that is kept open."""
-        argv = ["ssh", "-F", str(self.ssh_config), self._seat(host).name, "--", command]
+        argv = self._ssh(self._seat(host), command)
         return shell.run_in(self.namespace, argv, stdin=stdin, timeout=timeout, check=check, who=host)
 
     def client(
@@ -257,8 +280,7 @@ class Lab:
 
     def client_process(self, argv: Sequence[str], **popen: Any) -> "subprocess.Popen[Any]":
         """The same, left running. It ends with the lab, if not before."""
-        self._must_be_up()
-        return subprocess.Popen([*namespace.prefix(self.client_namespace), *argv], **popen)
+        return subprocess.Popen(self.client_argv(argv), **popen)
 
     def operator(
         self, argv: Sequence[str], *, stdin: bytes | str = b"", timeout: float | None = 120, check: bool = True
@@ -267,8 +289,25 @@ class Lab:
         self._must_be_up()
         return shell.run_in(self.namespace, argv, stdin=stdin, timeout=timeout, check=check, who="operator")
 
+    def ssh_argv(self, host: str, command: Sequence[str] = ()) -> list[str]:
+        """What to run for a terminal on a machine; with words of a command, as ssh takes them."""
+        return self.operator_argv(self._ssh(self._seat(host), *command))
+
+    def client_argv(self, argv: Sequence[str]) -> list[str]:
+        self._must_be_up()
+        return [*namespace.prefix(self.client_namespace), *argv]
+
+    def operator_argv(self, argv: Sequence[str]) -> list[str]:
+        self._must_be_up()
+        return [*namespace.prefix(self.namespace), *argv]
+
+    def _ssh(self, seat: Seat, *command: str) -> list[str]:
+        return ["ssh", "-F", str(self.ssh_config), seat.name, *(("--", *command) if command else ())]
+
     def galera_start(self, hosts: Sequence[str] = DATABASES) -> None:
         """The database cluster, also after a power cut of all; returns when all are members."""
+        if not hosts:
+            raise RequestError(f"no database server of lab {self.name!r} is on", cure="lbctl lab up db1 db2 db3")
         galera.start(self, [self._seat(name) for name in hosts])
 
     # Snapshots
@@ -284,6 +323,10 @@ class Lab:
     @classmethod
     def has_snapshot(cls, name: str, *, variant: str | None = None) -> bool:
         return snapshot.exists(image.current(variant or default_variant()), name)
+
+    @classmethod
+    def remove_snapshot(cls, name: str, *, variant: str | None = None) -> None:
+        snapshot.remove(image.current(variant or default_variant()), name)
 
     # Names
 

@@ -55,6 +55,10 @@ def exists(image: Image, name: str) -> bool:
     return image.exists() and (_directory(image) / _checked(name) / _INDEX).exists()
 
 
+def remove(image: Image, name: str) -> None:
+    shutil.rmtree(_directory(image) / _checked(name), ignore_errors=True)
+
+
 def take(places_: Places, image: Image, name: str, seats: Collection[Seat]) -> Snapshot:
     """Whole or not at all. One of the same name is replaced."""
     target = _directory(image) / _checked(name)
