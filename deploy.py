@@ -13,6 +13,11 @@ is_director = "directors" in host.groups
 if not is_director:
     real_server.prepare()
 
+gate.reached(name="gate: servers are prepared")
+
+if is_director:
+    director.stand_down()
+
 for turn in host.loop(range(len(observation.blueprint(host).declaration.director))):
     gate.passed(name="gate: servers are ready")
     if is_director and director.turn() == turn:

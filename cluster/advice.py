@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator
 
 from cluster.declaration import Declaration
-from cluster.rules import Problem
+from cluster.keepalived import endpoints
+from cluster.rules import Problem, problems
 from cluster.vocabulary import Check, Mode, ReturnPath
 
 Advice = Callable[[Declaration], Iterator[Problem]]
@@ -21,6 +22,23 @@ def _advice(function: Advice) -> Advice:
 def advice(declaration: Declaration) -> list[Problem]:
     """In the order below; empty when there is nothing to say."""
     return [problem for each in _ADVICE for problem in each(declaration)]
+
+
+def other_modes(declaration: Declaration) -> dict[Mode, str]:
+    """For each mode, the declared one first: where clients would connect, or what it lacks to be switched to."""
+    found = {}
+    for mode in sorted(Mode, key=lambda mode: mode is not declaration.mode):
+        switched = declaration.model_copy(update={"mode": mode})
+        lacking = problems(switched)
+        if lacking:
+            key, message = lacking[0]
+            found[mode] = f"not as declared: {'.'.join(key)}: {message}"
+            continue
+        places = dict.fromkeys(
+            f"{endpoint.service} {endpoint}" for name in declaration.director for endpoint in endpoints(switched, name)
+        )
+        found[mode] = ", ".join(places)
+    return found
 
 
 @_advice

@@ -20,7 +20,10 @@ def _known_scheduler(text: str) -> str:
 
 
 def _only_ipv4(value: object) -> object:
-    if isinstance(value, str) and ":" in value:
+    if not isinstance(value, str):
+        # A number would be taken for an address: 10 for 0.0.0.10.
+        raise ValueError('an address is a text in quotes, such as "10.0.0.1"')  # noqa: TRY004 (pydantic takes a ValueError as the fault of the value)
+    if ":" in value:
         raise ValueError(f'"{value}" is an IPv6 address, and this version serves IPv4 only')
     return value
 
@@ -30,6 +33,8 @@ Interface = Annotated[str, AfterValidator(interface_name)]
 Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
 Scheduler = Annotated[str, AfterValidator(_known_scheduler)]
 Address = Annotated[IPv4Address, BeforeValidator(_only_ipv4)]
+Network = Annotated[IPv4Network, BeforeValidator(_only_ipv4)]
+Switch = Annotated[bool, Field(strict=True)]
 Weight = Annotated[int, Field(ge=0, le=65535, strict=True)]
 
 
@@ -73,10 +78,9 @@ class Secret(_Strict):
     @classmethod
     def _not_in_clear(cls, value: object) -> object:
         # The text must not be repeated in the error: errors are logged.
-        if isinstance(value, str):
-            raise ValueError(
-                'a secret does not belong in this file; write { file = "secrets/vrrp" } or { env = "NAME" }'
-            )  # noqa: TRY004 (pydantic)
+        if not isinstance(value, Mapping):
+            message = 'a secret does not belong in this file; write { file = "secrets/vrrp" } or { env = "NAME" }'
+            raise ValueError(message)  # noqa: TRY004 (pydantic takes a ValueError as the fault of the value)
         return value
 
     @model_validator(mode="after")
@@ -93,12 +97,12 @@ class Vrrp(_Strict):
     version: Literal[2, 3] = 3
     advertise_every: Seconds = 0.2
     password: Secret | None = None
-    preempt: bool = False
+    preempt: Switch = False
     """True is the seed's automatic failback; it costs a second move for each failure."""
     preempt_delay: Seconds = 30
     """With preempt: how long a director that came back waits, so that connections have crossed to it."""
-    unicast: bool = False
-    synchronise_connections: bool = True
+    unicast: Switch = False
+    synchronise_connections: Switch = True
     """The kernel's sync daemon between directors, without which a failover cuts all established connections."""
 
 
@@ -128,7 +132,7 @@ class Ssh(_Strict):
     key: str | None = None
     known_hosts: str | None = None
     host_keys: Literal["strict", "accept-new"] = "strict"
-    sudo: bool = False
+    sudo: Switch = False
 
 
 class Director(_Strict):
@@ -154,7 +158,7 @@ class Clustercheck(_Strict):
     """The health service on the real servers."""
 
     socket: str = Field(default="/run/mysqld/mysqld.sock", pattern=r"^/[A-Za-z0-9/._-]+$")
-    serve_donor: bool = False
+    serve_donor: Switch = False
     """A donor of a state transfer counts as able to serve (good with mariabackup, wrong with rsync)."""
 
 
@@ -163,7 +167,7 @@ class Declaration(_Strict):
 
     name: Name
     mode: Mode
-    network: IPv4Network
+    network: Network
     transport: Literal["ssh", "lab"] = "ssh"
     service: Mapping[Name, Service] = Field(min_length=1)
     vrrp: Vrrp = Vrrp()
@@ -184,6 +188,11 @@ class Declaration(_Strict):
         """All names, real servers first: the order in which a deploy goes."""
         yield from self.real_server
         yield from self.director
+
+    def addresses(self) -> dict[str, IPv4Address]:
+        """Each host's own address."""
+        servers = {name: server.address for name, server in self.real_server.items()}
+        return servers | {name: director.address for name, director in self.director.items()}
 
     @property
     def vips(self) -> tuple[IPv4Address, ...]:

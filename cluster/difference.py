@@ -12,6 +12,9 @@ from typing import Any
 from cluster.observed import HostState, SeenUnit
 from cluster.parts import File, Footprint, Link, Part, Route, Rule, Thing, Unit, proc_path
 
+Found = tuple[str, Any, str]
+"""Kind of item, the item, and what is to be done with it, for people."""
+
 
 class Action(StrEnum):
     BUILD = "build"
@@ -38,44 +41,69 @@ def differences(wanted: Footprint, known: Footprint, seen: HostState) -> tuple[D
 
     `known` is the footprint of all modes: what of it is there and not wanted goes.
     """
-    build = [difference for part in wanted for difference in _missing(part, seen)]
-    remove = [difference for part in reversed(known) for difference in _leftover(part, wanted, seen)]
+    build = [
+        Difference(p.thing, Action.BUILD, item, kind, what)
+        for p in wanted
+        for kind, item, what in _Reasons(p, seen).all()
+    ]
+    remove = [
+        Difference(p.thing, Action.REMOVE, item, kind, what)
+        for p in reversed(known)
+        for kind, item, what in _Leftovers(p, wanted, seen).all()
+    ]
     return (*build, *remove)
 
 
-def _missing(part: Part, seen: HostState) -> Iterator[Difference]:
-    def build(kind: str, item: object, what: str) -> Difference:
-        return Difference(part.thing, Action.BUILD, item, kind, what)
+@dataclass(frozen=True)
+class _Reasons:
+    """What one part lacks, kind by kind, in the order in which it is built: (kind, item, what)."""
 
-    yield from (build("package", p, f"install {p}") for p in part.packages if p not in seen.packages)
-    yield from (build("user", u, f"create system user {u}") for u in part.users if u not in seen.users)
-    if seen.database == "up":
-        for user in part.database_users:
-            if user not in seen.database_users:
-                yield build("database user", user, f"create database user {user}@localhost (unix_socket, no rights)")
-    for file in part.files:
-        if why := _file_differs(file, seen):
-            yield build("file", file, f"{why} {file.path}")
-    yield from (build("module", m, f"load module {m}") for m in part.modules if m not in seen.modules)
-    for link in part.links:
-        if link.name not in seen.links:
-            yield build("link", link, f"create device {link.name}")
-        elif not seen.links[link.name].up:
-            yield build("link", link, f"set device {link.name} up")
-    for key, value in part.sysctls.items():
-        is_now = seen.sysctls.get(proc_path(key))
-        if is_now != str(value):
-            yield build("sysctl", (key, value), f"set {key} = {value} (is {is_now or 'not there yet'})")
-    yield from (
-        build("address", a, f"add {a.address}/32 to {a.device}") for a in part.addresses if a not in seen.addresses
-    )
-    yield from (build("route", r, f"add route {show_route(r)}") for r in part.routes if r not in seen.routes)
-    # A doubled rule is not missing; `_leftover` takes away the second.
-    yield from (build("rule", r, f"add rule {show_rule(r)}") for r in part.rules if r not in seen.rules)
-    yield from (build("chain", c, f"replace chain {c.name} in {c.table}") for c in part.chains if c not in seen.chains)
-    for unit in part.units:
-        if why := unit_differs(unit, seen.units.get(unit.name)):
-            yield build("unit", unit, f"{unit.name}: {why}")
+    part: Part
+    seen: HostState
+
+    def all(self) -> Iterator[Found]:
+        yield from self.software()
+        for file in self.part.files:
+            if why := _file_differs(file, self.seen):
+                yield "file", file, f"{why} {file.path}"
+        yield from (("module", m, f"load module {m}") for m in self.part.modules if m not in self.seen.modules)
+        yield from self.devices()
+        yield from self.sysctls()
+        yield from self.packet_paths()
+        for unit in self.part.units:
+            if why := unit_differs(unit, self.seen.units.get(unit.name)):
+                yield "unit", unit, f"{unit.name}: {why}"
+
+    def software(self) -> Iterator[Found]:
+        yield from (("package", p, f"install {p}") for p in self.part.packages if p not in self.seen.packages)
+        yield from (("user", u, f"create system user {u}") for u in self.part.users if u not in self.seen.users)
+        for user in self.part.database_users:
+            # A server that is down cannot be asked; Galera brings the user from the others.
+            if self.seen.database == "up" and user not in self.seen.database_users:
+                yield "database user", user, f"create database user {user}@localhost (unix_socket, no rights)"
+
+    def devices(self) -> Iterator[Found]:
+        for link in self.part.links:
+            if link.name not in self.seen.links:
+                yield "link", link, f"create device {link.name}"
+            elif not self.seen.links[link.name].up:
+                yield "link", link, f"set device {link.name} up"
+
+    def sysctls(self) -> Iterator[Found]:
+        for key, value in self.part.sysctls.items():
+            is_now = self.seen.sysctls.get(proc_path(key))
+            if is_now != str(value):
+                yield "sysctl", (key, value), f"set {key} = {value} (is {is_now or 'not there yet'})"
+
+    def packet_paths(self) -> Iterator[Found]:
+        part, seen = self.part, self.seen
+        yield from (
+            ("address", a, f"add {a.address}/32 to {a.device}") for a in part.addresses if a not in seen.addresses
+        )
+        yield from (("route", r, f"add route {show_route(r)}") for r in part.routes if r not in seen.routes)
+        # A doubled rule is not missing; the second one is a leftover.
+        yield from (("rule", r, f"add rule {show_rule(r)}") for r in part.rules if r not in seen.rules)
+        yield from (("chain", c, f"replace chain {c.name} in {c.table}") for c in part.chains if c not in seen.chains)
 
 
 def _file_differs(file: File, seen: HostState) -> str | None:
@@ -102,44 +130,59 @@ def unit_differs(unit: Unit, there: SeenUnit | None) -> str | None:
     return None
 
 
-def _leftover(part: Part, wanted: Footprint, seen: HostState) -> Iterator[Difference]:
-    def remove(kind: str, item: object, what: str) -> Difference:
-        return Difference(part.thing, Action.REMOVE, item, kind, what)
+class _Leftovers:
+    """What is there of one part and no longer wanted, kind by kind, in the order in which it is taken away."""
 
-    keep = {p.thing: p for p in wanted}
-    mine = keep.get(part.thing) or Part(part.thing)
-    wanted_files = {file.path for p in wanted for file in p.files}
-    wanted_units = {unit.name for p in wanted for unit in p.units}
-    wanted_sysctls = {key for p in wanted for key in p.sysctls}
-    for unit in part.units:
-        there = seen.units.get(unit.name)
-        if unit.ours and unit.name not in wanted_units and there and (there.active or there.enabled):
-            yield remove("unit", unit, f"stop and disable {unit.name}")
-    # After the unit, which would put it back; before the routes: without them a rule sends answers out directly.
-    yield from (remove("rule", r, f"remove rule {show_rule(r)}") for r in _extra_rules(part, mine, seen))
-    tables = {r.table for r in part.routes}
-    for route in sorted(seen.routes - set(mine.routes), key=str):
-        if route.table in tables:
-            yield remove("route", route, f"remove route {show_route(route)}")
-    for chain in seen.chains:
-        if chain.name in {c.name for c in part.chains} - {c.name for c in mine.chains}:
-            yield remove("chain", chain, f"remove chain {chain.name} from {chain.table}")
-    devices = {a.device for a in part.addresses}
-    for address in sorted(seen.addresses - set(mine.addresses), key=str):
-        if address.device in devices:
-            yield remove("address", address, f"remove {address.address}/32 from {address.device}")
-    wanted_links = {link.name for p in wanted for link in p.links}
-    for link in part.links:
-        if link.name not in wanted_links and link.name in seen.links and _is_ours(link, seen):
-            yield remove(
-                "link", link, f"remove device {link.name}" if link.kind == "dummy" else f"set device {link.name} down"
-            )
-    for key in part.sysctls:
-        if key not in wanted_sysctls and key in seen.before:
-            yield remove("sysctl", key, f"set {key} back to {seen.before[key]}")
-    for file in part.files:
-        if file.path not in wanted_files and file.path in seen.files:
-            yield remove("file", file, f"remove {file.path}")
+    def __init__(self, part: Part, wanted: Footprint, seen: HostState) -> None:
+        self.part, self.wanted, self.seen = part, wanted, seen
+        self.mine = next((p for p in wanted if p.thing is part.thing), Part(part.thing))
+
+    def all(self) -> Iterator[Found]:
+        yield from self.units()
+        # After the unit, which would put it back; before the routes: without them a rule sends answers out directly.
+        yield from (("rule", r, f"remove rule {show_rule(r)}") for r in _extra_rules(self.part, self.mine, self.seen))
+        yield from self.packet_paths()
+        yield from self.devices()
+        for key in self.part.sysctls:
+            if key in self.seen.before and not self._wanted("sysctls", key):
+                yield "sysctl", key, f"set {key} back to {self.seen.before[key]}"
+        for file in self.part.files:
+            if file.path in self.seen.files and file.path not in {f.path for p in self.wanted for f in p.files}:
+                yield "file", file, f"remove {file.path}"
+
+    def _wanted(self, kind: str, item: object) -> bool:
+        return any(item in getattr(part, kind) for part in self.wanted)
+
+    def units(self) -> Iterator[Found]:
+        wanted = {unit.name for part in self.wanted for unit in part.units}
+        for unit in self.part.units:
+            there = self.seen.units.get(unit.name)
+            if unit.ours and unit.name not in wanted and there and (there.active or there.enabled):
+                yield "unit", unit, f"stop and disable {unit.name}"
+
+    def packet_paths(self) -> Iterator[Found]:
+        part, mine, seen = self.part, self.mine, self.seen
+        tables = {route.table for route in part.routes}
+        for route in sorted(seen.routes - set(mine.routes), key=str):
+            if route.table in tables:
+                yield "route", route, f"remove route {show_route(route)}"
+        unwanted = {chain.name for chain in part.chains} - {chain.name for chain in mine.chains}
+        for chain in seen.chains:
+            if chain.name in unwanted:
+                yield "chain", chain, f"remove chain {chain.name} from {chain.table}"
+        devices = {address.device for address in part.addresses}
+        for address in sorted(seen.addresses - set(mine.addresses), key=str):
+            if address.device in devices:
+                yield "address", address, f"remove {address.address}/32 from {address.device}"
+
+    def devices(self) -> Iterator[Found]:
+        for link in self.part.links:
+            if not self._wanted("links", link) and link.name in self.seen.links and _is_ours(link, self.seen):
+                yield (
+                    "link",
+                    link,
+                    f"remove device {link.name}" if link.kind == "dummy" else f"set device {link.name} down",
+                )
 
 
 def _is_ours(link: Link, seen: HostState) -> bool:

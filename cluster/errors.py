@@ -1,6 +1,6 @@
-"""What can go wrong, by name, and the exit code of each. The one place where exit codes live.
+"""What can go wrong, by name, and the exit code of each: the one place where exit codes live.
 
-An error's text says what happened, on which host, what state things are in and what to do next; it is shown to the operator as it is.
+An error's text says what happened, on which host, what state things are in and what to do next; operators see it as it is.
 """
 
 from enum import IntEnum

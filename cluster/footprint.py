@@ -1,16 +1,17 @@
-"""The footprint: all that one host must carry for a set of modes. Stated here once; plan, operations, doctor and uninstall use it.
+"""The footprint: all that one host must carry for a set of modes, stated once: plan, operations and doctor use it.
 
 A host can carry several modes at once, which is what makes a live change of mode possible: nothing here interferes with
 another mode (the return path takes replies from the server's own address only, never those from a VIP).
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
 from cluster.declaration import Declaration
-from cluster.keepalived import configuration
+from cluster.keepalived import Left, configuration, contract
 from cluster.parts import Address, Chain, File, Footprint, Link, Part, Route, Rule, Thing, Unit
 from cluster.vocabulary import CLUSTERCHECK_PORT, ROUTING_TABLE, SEED_ROUTING_TABLE, Mode, ReturnPath, Role
 
@@ -40,7 +41,24 @@ class Blueprint:
         """How pyinfra shows it in `debug-inventory`: the secret stays out."""
         return f"declaration {self.declaration.name} ({self.declaration.source})"
 
-    def footprint(self, host: str, modes: Set[Mode]) -> Footprint:
+    @property
+    def contract(self) -> str:
+        """The hash of what directors must agree on."""
+        return contract(self.declaration, self.password)
+
+    def keepalived_conf(self, director: str, without: Left = frozenset()) -> File:
+        """keepalived.conf of one director, without the given servers in the given services."""
+        model = configuration(self.declaration, director, self.password, without)
+        values = {"configuration": model, "cluster": self.declaration.name, "contract": self.contract}
+        return File(
+            "/etc/keepalived/keepalived.conf",
+            guarded_text(self.render("keepalived.conf.j2", values)),
+            mode=0o600 if self.password else 0o644,
+            secret=self.password is not None,
+            guarded=True,
+        )
+
+    def footprint(self, host: str, modes: AbstractSet[Mode]) -> Footprint:
         """All that `host` must carry so that every one of `modes` works there."""
         key = (host, frozenset(modes))
         if key not in self._made:
@@ -51,7 +69,7 @@ class Blueprint:
     def role(self, host: str) -> Role:
         return Role.DIRECTOR if host in self.declaration.director else Role.REAL_SERVER
 
-    def _real_server(self, name: str, modes: Set[Mode]) -> Iterator[Part]:
+    def _real_server(self, name: str, modes: AbstractSet[Mode]) -> Iterator[Part]:
         if self.declaration.vips and modes & {Mode.DR, Mode.TUN}:
             yield self._arp()
         if Mode.TUN in modes and self.declaration.vips:
@@ -63,7 +81,7 @@ class Blueprint:
         if self.declaration.clustercheck_wanted:
             yield self._clustercheck()
 
-    def _director(self, name: str, modes: Set[Mode]) -> Iterator[Part]:
+    def _director(self, name: str, modes: AbstractSet[Mode]) -> Iterator[Part]:
         yield self._connection_table()
         if Mode.NAT in modes:
             yield self._forwarding(name)
@@ -89,7 +107,7 @@ class Blueprint:
             files=(self._modules_file("tunnel", ("ipip",)), self._sysctl_file("tunnel", sysctls)),
         )
 
-    def _virtual_addresses(self, modes: Set[Mode]) -> Part:
+    def _virtual_addresses(self, modes: AbstractSet[Mode]) -> Part:
         vips = self.declaration.vips
         links = (Link("dummy0", "dummy"),) * (Mode.DR in modes) + (Link("tunl0", "ipip"),) * (Mode.TUN in modes)
         files = tuple(
@@ -111,7 +129,7 @@ class Blueprint:
             service.server_port or service.port: service.protocol for service in self.declaration.service.values()
         }
         if marked:
-            rules = (Rule(preference=ROUTING_TABLE, table=table, mark=SEED_ROUTING_TABLE),)
+            rules: tuple[Rule, ...] = (Rule(preference=ROUTING_TABLE, table=table, mark=SEED_ROUTING_TABLE),)
             chains: tuple[Chain, ...] = (
                 Chain(
                     "mangle",
@@ -226,15 +244,7 @@ class Blueprint:
         )
 
     def _keepalived(self, name: str) -> Part:
-        model = configuration(self.declaration, name, self.password)
-        body = self.render("keepalived.conf.j2", {"configuration": model, "cluster": self.declaration.name})
-        conf = File(
-            "/etc/keepalived/keepalived.conf",
-            guarded_text(body),
-            mode=0o600 if self.declaration.vrrp.password else 0o644,
-            secret=self.declaration.vrrp.password is not None,
-            guarded=True,
-        )
+        conf = self.keepalived_conf(name)
         drop_in = File("/etc/systemd/system/keepalived.service.d/lbctl.conf", self.render("keepalived.drop-in.j2", {}))
         return Part(
             Thing.KEEPALIVED,

@@ -5,7 +5,9 @@ the VRRP identity, the advertised list and its order (two directors that announc
 the id of the sync daemon (differing ids lose every connection at failover, silently).
 """
 
+import hashlib
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -108,8 +110,24 @@ def endpoints(declaration: Declaration, director: str) -> tuple[Endpoint, ...]:
     return tuple(each())
 
 
-def configuration(declaration: Declaration, director: str, password: str | None = None) -> Configuration:
-    """The configuration of one director."""
+Left = AbstractSet[tuple[str, str]]
+"""Pairs of service and real server that are left out of a configuration."""
+
+
+def contract(declaration: Declaration, password: str | None) -> str:
+    """A hash of what VRRP peers must agree on. Two directors that run different ones reject each other, and both hold the
+    virtual addresses: it cannot be changed on them one after the other.
+    """
+    vrrp = declaration.vrrp
+    advertised = floating_addresses(declaration)[:1]
+    terms = (vrrp.version, vrrp.virtual_router_id, vrrp.unicast, password, *advertised)
+    return hashlib.sha256(repr(terms).encode()).hexdigest()[:16]
+
+
+def configuration(
+    declaration: Declaration, director: str, password: str | None = None, without: Left = frozenset()
+) -> Configuration:
+    """The configuration of one director, without the given servers in the given services."""
     me = declaration.director[director]
     instance = _instance(declaration, director, password)
     sync = declaration.vrrp.synchronise_connections and len(declaration.director) > 1 and instance
@@ -124,13 +142,16 @@ def configuration(declaration: Declaration, director: str, password: str | None 
             for server in declaration.real_server.values()
             if server.address in declaration.network
         ),
-        virtual_servers=tuple(_virtual_server(declaration, endpoint) for endpoint in endpoints(declaration, director)),
+        virtual_servers=tuple(
+            _virtual_server(declaration, endpoint, without) for endpoint in endpoints(declaration, director)
+        ),
     )
 
 
 def floating_addresses(declaration: Declaration) -> tuple[IPv4Address, ...]:
     """What moves between the directors. The first is the one that is advertised: it does not depend on the mode, so that a
-    change of mode never makes two directors reject each other."""
+    change of mode never makes two directors reject each other.
+    """
     gateway = (declaration.nat.gateway,) if declaration.nat.gateway else ()
     return (*gateway, *declaration.vips)
 
@@ -159,7 +180,7 @@ def _instance(declaration: Declaration, director: str, password: str | None) -> 
     )
 
 
-def _virtual_server(declaration: Declaration, endpoint: Endpoint) -> VirtualServer:
+def _virtual_server(declaration: Declaration, endpoint: Endpoint, without: Left) -> VirtualServer:
     service = declaration.service[endpoint.service]
     weights = weights_for(service, declaration)
     return VirtualServer(
@@ -172,6 +193,7 @@ def _virtual_server(declaration: Declaration, endpoint: Endpoint) -> VirtualServ
         destinations=tuple(
             _destination(declaration, service, name, server, weights[name])
             for name, server in declaration.real_server.items()
+            if (endpoint.service, name) not in without
         ),
     )
 

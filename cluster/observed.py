@@ -47,6 +47,8 @@ class SeenUnit:
     """systemd has not yet read the unit's file as it now is."""
     revision: str | None
     state: str = ""
+    contract: str | None = None
+    """keepalived: the hash of what its peers must agree on, in the configuration that it runs."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def _state(sections: Mapping[str, list[str]]) -> HostState:
         rules=tuple(_rule(rule) for rule in tree("rules")),
         routes=frozenset(_route(route) for route in tree("routes") if str(route.get("table", "")).isdigit()),
         chains=_chains(sections.get("chains", [])),
-        units=_units(sections.get("units", []), dict((w[0], w[1]) for w in words("revisions") if len(w) > 1)),
+        units=_units(sections.get("units", []), {w[0]: w[1:] for w in words("revisions") if len(w) > 1}),
         database_users=frozenset(w[0] for w in words("database-users")),
         database="".join(sections.get("database", [])).strip(),
         services=ipvs_table(sections.get("ipvs", [])),
@@ -232,7 +234,7 @@ def _chains(lines: Iterable[str]) -> tuple[Chain, ...]:
     return tuple(Chain(table, name, hooks.get((table, name), ""), tuple(own)) for (table, name), own in rules.items())
 
 
-def _units(lines: Iterable[str], revisions: Mapping[str, str]) -> dict[str, SeenUnit]:
+def _units(lines: Iterable[str], revisions: Mapping[str, list[str]]) -> dict[str, SeenUnit]:
     """From `systemctl show`: paragraphs of KEY=VALUE."""
     units = {}
     for paragraph in "\n".join(lines).split("\n\n"):
@@ -242,8 +244,9 @@ def _units(lines: Iterable[str], revisions: Mapping[str, str]) -> dict[str, Seen
                 active=values["ActiveState"] in {"active", "reloading"},
                 enabled=values.get("UnitFileState") == "enabled",
                 stale=values.get("NeedDaemonReload") == "yes",
-                revision=revisions.get(values["Id"]),
+                revision=next(iter(revisions.get(values["Id"], ())), None),
                 state=values["ActiveState"],
+                contract=next(iter(revisions.get(values["Id"], ())[1:]), None),
             )
     return units
 

@@ -1,6 +1,6 @@
 """Who goes when, and what must stay: pure decisions about the directors' turn and about what is still in use."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from cluster.declaration import Declaration
 from cluster.footprint import ALL_MODES
@@ -9,17 +9,56 @@ from cluster.observed import HostState
 from cluster.vocabulary import Mode
 
 
-def turns(declaration: Declaration, seen: Mapping[str, HostState]) -> tuple[str, ...]:
+def turns(declaration: Declaration, seen: Mapping[str, HostState], contract: str) -> tuple[str, ...]:
     """The directors in the order in which they are to be changed.
 
     Passive ones first, the one that holds the virtual addresses last: what is wrong shows where no client is. When nobody
-    holds them the preferred one goes first, so that it becomes the active one.
+    holds them the preferred one goes first, so that it becomes the active one. And when passive ones stand down, too: the
+    active one must have changed before they come back.
     """
     active = {name for name in declaration.director if name in seen and is_active(declaration, seen[name])}
     preferred = sorted(declaration.director, key=lambda name: -declaration.director[name].priority)
     if not active:
         return tuple(preferred)
-    return tuple(sorted(preferred, key=lambda name: name in active))
+    active_first = bool(standing_down(declaration, seen, contract))
+    return tuple(sorted(preferred, key=lambda name: (name in active) is not active_first))
+
+
+def standing_down(declaration: Declaration, seen: Mapping[str, HostState], contract: str) -> tuple[str, ...]:
+    """The passive directors that must stop before the active one changes, because what peers must agree on changes.
+
+    `contract` is the hash of the new terms. Peers on different terms reject each other, and both would hold the virtual
+    addresses. Until they are back there is no redundancy.
+    """
+    running = {
+        name: unit.contract
+        for name, state in seen.items()
+        if name in declaration.director and (unit := state.units.get("keepalived.service")) and unit.active
+    }
+    active = {name for name in running if is_active(declaration, seen[name])}
+    if not any(running[name] != contract for name in active):
+        return ()
+    return tuple(name for name in running if name not in active)
+
+
+def left_out(declaration: Declaration, director: str, seen: HostState) -> frozenset[tuple[str, str]]:
+    """Pairs of service and server to leave out of the first of two reloads, because the method changes while they are dead.
+
+    A reload that changes lb_kind puts dead servers back into the table, and keepalived, which believes that they are out, never
+    takes them out again (keepalived 2.2.7, clear_diff_rs in ipwrapper.c). Added anew by a second reload they wait for their
+    check, thanks to `alpha`. A service whose servers are all dead keeps them: without any, keepalived rejects it.
+    """
+    table = {(service.endpoint.address, service.endpoint.port): service for service in seen.services}
+    dead = set()
+    for endpoint in endpoints(declaration, director):
+        there = table.get((endpoint.address, endpoint.port))
+        if there is None or all(destination.mode is declaration.mode for destination in there.destinations):
+            continue
+        alive = {destination.address for destination in there.destinations}
+        gone = {name for name, server in declaration.real_server.items() if server.address not in alive}
+        if len(gone) < len(declaration.real_server):
+            dead |= {(endpoint.service, name) for name in gone}
+    return frozenset(dead)
 
 
 def is_active(declaration: Declaration, seen: HostState) -> bool:
@@ -46,7 +85,7 @@ def modes_to_keep(
     """
     used = modes_in_use(declaration, directors)
     kept = dict.fromkeys(used - {declaration.mode}, "a director uses it")
-    own = {host.address for host in (*declaration.real_server.values(), *declaration.director.values())}
+    own = set(declaration.addresses().values())
     for state in servers:
         for mode in ALL_MODES - used:
             if state is None:
@@ -64,27 +103,34 @@ def unsettled(declaration: Declaration, name: str, seen: HostState, others: Iter
 
     Servers that fail their check are rightly missing from the table; what is there must be as declared.
     """
-    table = {(service.endpoint.address, service.endpoint.port): service for service in seen.services}
-    for endpoint in endpoints(declaration, name):
-        service = table.get((endpoint.address, endpoint.port))
-        if service is None:
-            return f"{endpoint} is not in the kernel's table"
-        declared = declaration.service[endpoint.service]
-        if service.scheduler != declared.scheduler:
-            return f"{endpoint} has scheduler {service.scheduler}, not {declared.scheduler}"
-        weights = {declaration.real_server[n].address: w for n, w in weights_for(declared, declaration).items()}
-        for destination in service.destinations:
-            if destination.mode is not declaration.mode:
-                return f"{endpoint} reaches {destination.address} by {destination.mode}, not {declaration.mode}"
-            if destination.address not in weights:
-                return f"{endpoint} still has {destination.address}"
-            if destination.weight != weights[destination.address]:
-                return f"{endpoint} gives {destination.address} weight {destination.weight}"
+    drift = next(table_drift(declaration, name, seen), None)
+    if drift:
+        return drift
     floating = floating_addresses(declaration)
     held_by_another = any(is_active(declaration, state) for state in others)
     if floating and not held_by_another and not all(seen.holds(address) for address in floating):
         return "no director holds all virtual addresses"
     return None
+
+
+def table_drift(declaration: Declaration, name: str, seen: HostState) -> Iterator[str]:
+    """How the kernel's table on director `name` differs from the declaration, one line each."""
+    table = {(service.endpoint.address, service.endpoint.port): service for service in seen.services}
+    for endpoint in endpoints(declaration, name):
+        declared, there = declaration.service[endpoint.service], table.get((endpoint.address, endpoint.port))
+        if there is None:
+            yield f"{endpoint} is not in the kernel's table"
+            continue
+        if there.scheduler != declared.scheduler:
+            yield f"{endpoint} has scheduler {there.scheduler}, not {declared.scheduler}"
+        weights = {declaration.real_server[n].address: w for n, w in weights_for(declared, declaration).items()}
+        for destination in there.destinations:
+            if destination.mode is not declaration.mode:
+                yield f"{endpoint} reaches {destination.address} by {destination.mode}, not {declaration.mode}"
+            if destination.address not in weights:
+                yield f"{endpoint} still has {destination.address}"
+            elif destination.weight != weights[destination.address]:
+                yield f"{endpoint} gives {destination.address} weight {destination.weight}"
 
 
 def not_ready(
@@ -103,11 +149,10 @@ def not_ready(
     """
     changing = bool(director.modes) and director.modes != {declaration.mode}
     for name, state in servers.items():
-        if state is None:
-            if changing and declaration.real_server[name].address in director.destinations:
-                return f"{name} is in rotation and cannot be asked whether it is ready for {declaration.mode}"
-        elif lacking.get(name) and _may_serve(declaration, state):
+        if state and lacking.get(name) and _may_serve(declaration, state):
             return f"{name} may be in rotation and is not ready for {declaration.mode}: {lacking[name]}"
+        if changing and state is None and declaration.real_server[name].address in director.destinations:
+            return f"{name} is in rotation and cannot be asked whether it is ready for {declaration.mode}"
     failed = next(iter(failed_directors), None)
     if changing and failed:
         return f"{failed} failed on the way to {declaration.mode}; this one keeps serving as before"

@@ -138,5 +138,6 @@ Footprint = tuple[Part, ...]
 
 def proc_path(key: str) -> str:
     """Where a kernel setting lies under /proc/sys. As sysctl.d(5): a key with slashes means what it says, else dots are slashes
-    (so that the dot in eth0.100 can be written)."""
+    (so that the dot in eth0.100 can be written).
+    """
     return key if "/" in key else key.replace(".", "/")

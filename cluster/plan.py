@@ -1,10 +1,11 @@
 """The plan: from what is declared and what was seen to the steps that lead there, in an order that keeps services served.
 
 1. Real servers get what the declared mode needs, and keep what directors use now.
-2. Directors change one at a time: passive ones first, the active one last. Nobody was cut off: servers carry both ways.
-3. What no mode in use needs any more is taken away, from real servers first: nothing sends there any more.
+2. Where what directors must agree on changes, the passive ones stop.
+3. Directors change one at a time: passive ones first, the active one last. Nobody was cut off: servers carry both ways.
+4. What no mode in use needs any more is taken away, from real servers first: nothing sends there any more.
 
-After each of the three, and after each host within them, every service is served by the old way or the new.
+After each of them, and after each host within them, every service is served by the old way or the new.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,8 @@ from enum import StrEnum
 from cluster.difference import Action, Difference, differences
 from cluster.footprint import ALL_MODES, Blueprint
 from cluster.observed import HostState
-from cluster.order import modes_in_use, modes_to_keep, turns
+from cluster.order import modes_in_use, modes_to_keep, standing_down, turns
+from cluster.parts import Thing
 from cluster.vocabulary import Mode
 
 
@@ -22,6 +24,7 @@ class Work(StrEnum):
     """What is done in a step: the names are those of the functions in `operations`."""
 
     PREPARE = "prepare"
+    STAND_DOWN = "stand down"
     CONFIGURE = "configure"
     RETIRE = "retire"
 
@@ -33,6 +36,18 @@ class Step:
     work: Work
     title: str
     changes: Mapping[str, tuple[Difference, ...]]
+
+
+STOP = (
+    Difference(
+        Thing.KEEPALIVED,
+        Action.REMOVE,
+        None,
+        "service",
+        "stop keepalived until the active director is on the new terms",
+    ),
+)
+"""What a passive director does while what peers must agree on changes."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +99,15 @@ class _Planner:
     ) -> Iterator[Step]:
         yield from self.step(Work.PREPARE, "prepare real servers", servers, self.in_use)
         asked = {name: state for name, state in directors.items() if state}
-        for name in turns(self.blueprint.declaration, asked):
+        declaration, contract = self.blueprint.declaration, self.blueprint.contract
+        passive = standing_down(declaration, asked, contract)
+        if passive:
+            yield Step(
+                Work.STAND_DOWN,
+                "passive directors stop (no redundancy until they are back)",
+                dict.fromkeys(passive, STOP),
+            )
+        for name in turns(declaration, asked, contract):
             yield from self.step(Work.CONFIGURE, f"configure director {name}", {name: directors[name]}, self.in_use)
         yield from self.step(Work.RETIRE, "take away what real servers no longer need", servers, self.keep)
         yield from self.step(Work.RETIRE, "take away what directors no longer need", directors, self.keep)

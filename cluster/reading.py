@@ -11,6 +11,7 @@ from cluster.declaration import Declaration
 from cluster.errors import RequestError
 from cluster.lines import key_at, line_of
 from cluster.rules import problems
+from cluster.vocabulary import Mode
 from cluster.wording import key_of, message_of
 
 
@@ -56,6 +57,16 @@ def read(text: str, file: str) -> Declaration:
         if not found:
             return declaration
     raise DeclarationError([Complaint(file, line_of(text, key), ".".join(key), message) for key, message in found])
+
+
+def switched(declaration: Declaration, mode: str) -> Declaration:
+    """The same cluster in another mode. Raises RequestError when there is no such mode or the cluster lacks what it needs."""
+    if mode not in set(Mode):
+        raise RequestError(f'"{mode}" is no mode', cure=f"known are {', '.join(Mode)}")
+    found = declaration.model_copy(update={"mode": Mode(mode)})
+    if faults := problems(found):
+        raise DeclarationError([Complaint(declaration.source, 0, ".".join(key), message) for key, message in faults])
+    return found
 
 
 _MEANT = {

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address
 
 from cluster.declaration import Declaration
 from cluster.vocabulary import CLUSTERCHECK_PORT, Mode, ReturnPath
@@ -81,9 +82,10 @@ def _two_services_on_one_address(d: Declaration) -> Iterator[Problem]:
 
 @_rule
 def _virtual_addresses(d: Declaration) -> Iterator[Problem]:
-    owners = {host.address: f"director {name}" for name, host in d.director.items()}
-    owners |= {host.address: f"real server {name}" for name, host in d.real_server.items()}
-    places = [(("service", name, "vip"), service.vip) for name, service in d.service.items() if service.vip]
+    owners = {address: f"host {name}" for name, address in d.addresses().items()}
+    places: list[tuple[Key, IPv4Address]] = [
+        (("service", name, "vip"), service.vip) for name, service in d.service.items() if service.vip
+    ]
     if d.nat.gateway:
         places.append((("nat", "gateway"), d.nat.gateway))
     for key, address in places:
@@ -100,26 +102,30 @@ def _virtual_addresses(d: Declaration) -> Iterator[Problem]:
 
 @_rule
 def _addresses_of_hosts(d: Declaration) -> Iterator[Problem]:
-    for kind, hosts in (("director", d.director), ("real_server", d.real_server)):
-        for name, host in hosts.items():
-            if host.address not in d.network and (kind == "director" or d.mode is not Mode.TUN):
-                yield (
-                    (kind, name, "address"),
-                    f"{host.address} is not in network {d.network}; only mode tun reaches servers beyond a router",
-                )
-    counted = Counter(host.address for host in (*d.director.values(), *d.real_server.values()))
-    for kind, hosts in (("director", d.director), ("real_server", d.real_server)):
-        for name, host in hosts.items():
-            if counted[host.address] > 1:
-                yield (
-                    (kind, name, "address"),
-                    f"{host.address} is given to more than one host; a real server cannot be a director",
-                )
+    for name, director in d.director.items():
+        if director.address not in d.network:
+            yield ("director", name, "address"), f"{director.address} is not in network {d.network}, where the VIPs are"
+    for name, server in d.real_server.items():
+        if server.address not in d.network and d.mode is not Mode.TUN:
+            message = f"{server.address} is not in network {d.network}; only mode tun reaches servers beyond a router"
+            yield ("real_server", name, "address"), message
     for name in d.director.keys() & d.real_server.keys():
         yield (
             ("director", name),
             f"{name} is also a real server: LVS cannot forward to its own host here; use two machines",
         )
+
+
+@_rule
+def _doubled_addresses(d: Declaration) -> Iterator[Problem]:
+    hosts: list[tuple[Key, IPv4Address]] = [
+        (("director", name, "address"), h.address) for name, h in d.director.items()
+    ]
+    hosts += [(("real_server", name, "address"), h.address) for name, h in d.real_server.items()]
+    counted = Counter(address for _, address in hosts)
+    for key, address in hosts:
+        if counted[address] > 1:
+            yield key, f"{address} is given to more than one host; a real server cannot be a director"
 
 
 @_rule
@@ -156,6 +162,18 @@ def _nat(d: Declaration) -> Iterator[Problem]:
             "with more than one director replies need a gateway address that floats between them: "
             "set nat.gateway to a free address of the network",
         )
+
+
+@_rule
+def _ports_of_the_directors_themselves(d: Declaration) -> Iterator[Problem]:
+    # Without a gateway a nat_port is served on the director's own address, and LVS takes every connection to it.
+    logins = {(own or d.ssh).port for own in (director.ssh for director in d.director.values())}
+    for name, service in d.service.items():
+        if d.nat.gateway is None and service.protocol == "tcp" and service.nat_port in logins:
+            yield (
+                ("service", name, "nat_port"),
+                f"{service.nat_port} is the directors' SSH port, and nobody could log in any more: take another",
+            )
 
 
 @_rule

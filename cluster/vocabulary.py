@@ -21,7 +21,10 @@ class Mode(StrEnum):
         `spelling` is keepalived's lb_kind (DR, TUN, NAT), ipvsadm's option (-g, -i, -m) or word (Route, Tunnel, Masq; also
         in /proc/net/ip_vs), or the kernel's number (IP_VS_CONN_F_*: 0, 2, 3). Raises ValueError for anything else.
         """
-        return cls(_MODES[spelling.lower() if isinstance(spelling, str) else spelling])
+        mode = _MODES.get(spelling.lower() if isinstance(spelling, str) else spelling)
+        if mode is None:
+            raise ValueError(f"{spelling!r} is no forwarding method; known are {', '.join(map(str, _MODES))}")
+        return cls(mode)
 
     @property
     def lb_kind(self) -> str:
@@ -34,16 +37,12 @@ class Mode(StrEnum):
         return {Mode.DR: "-g", Mode.TUN: "-i", Mode.NAT: "-m"}[self]
 
 
-class _Modes(dict[str | int, str]):
-    def __missing__(self, key: str | int) -> str:
-        raise ValueError(f"{key!r} is no forwarding method; known are {', '.join(str(k) for k in self)}")
-
-
-_MODES = _Modes(
-    {"dr": "dr", "-g": "dr", "route": "dr", "gatewaying": "dr", 3: "dr"}
-    | {"tun": "tun", "-i": "tun", "tunnel": "tun", "ipip": "tun", 2: "tun"}
-    | {"nat": "nat", "-m": "nat", "masq": "nat", "masquerading": "nat", 0: "nat"}
-)
+_SPELLINGS: dict[str, tuple[str | int, ...]] = {
+    "dr": ("dr", "-g", "route", "gatewaying", 3),
+    "tun": ("tun", "-i", "tunnel", "ipip", 2),
+    "nat": ("nat", "-m", "masq", "masquerading", 0),
+}
+_MODES = {spelling: mode for mode, spellings in _SPELLINGS.items() for spelling in spellings}
 
 
 class Role(StrEnum):

@@ -1,6 +1,6 @@
 """The state of a host, by one remote command."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from shlex import quote
 from typing import Any
 
@@ -61,7 +61,18 @@ def _words(items: Iterable[Any]) -> str:
     return " ".join(quote(str(item)) for item in items)
 
 
-def _sections(asked: Question) -> Iterable[tuple[str, str]]:
+Section = tuple[str, str]
+"""Its name, and the shell that prints it."""
+
+
+def _sections(asked: Question) -> Iterator[Section]:
+    yield from _files(asked)
+    yield from _software(asked)
+    yield from _network(asked)
+    yield from _services(asked)
+
+
+def _files(asked: Question) -> Iterator[Section]:
     if asked.files:
         # Files that are not there are left out first: both programs fail for one that is missing.
         yield (
@@ -76,19 +87,23 @@ def _sections(asked: Question) -> Iterable[tuple[str, str]]:
             f'case $l in {quote(GUARD)}*) s=$(tail -n +2 "$f" | sha256sum); '
             f'[ "$l" = {quote(GUARD)}"sha256:${{s%% *}}" ] && echo "$f kept" || echo "$f edited";; esac; done',
         )
-    if asked.sysctls:
-        # grep reads each file at once: the shell's own `read` goes byte by byte, and /proc ends after the first.
-        yield "sysctls", f"cd /proc/sys && grep -sH . {_words(map(proc_path, asked.sysctls))}; cd /"
-        yield "before", "[ -f /var/lib/lbctl/before/sysctl ] && cat /var/lib/lbctl/before/sysctl"
+
+
+def _software(asked: Question) -> Iterator[Section]:
     if asked.packages:
-        yield (
-            "packages",
-            f"dpkg-query -W -f '${{Package}} ${{db:Status-Status}}\\n' {_words(asked.packages)} 2>/dev/null",
-        )
+        show = "dpkg-query -W -f '${Package} ${db:Status-Status}\\n'"
+        yield "packages", f"{show} {_words(asked.packages)} 2>/dev/null"
     if asked.users:
         yield "users", f'for u in {_words(asked.users)}; do id -u "$u" >/dev/null 2>&1 && echo "$u"; done'
     # Built-in modules have a folder, too.
     yield "modules", "for m in ip_vs ipip dummy; do [ -d /sys/module/$m ] && echo $m; done"
+
+
+def _network(asked: Question) -> Iterator[Section]:
+    if asked.sysctls:
+        # grep reads each file at once: the shell's own `read` goes byte by byte, and /proc ends after the first.
+        yield "sysctls", f"cd /proc/sys && grep -sH . {_words(map(proc_path, asked.sysctls))}; cd /"
+        yield "before", "[ -f /var/lib/lbctl/before/sysctl ] && cat /var/lib/lbctl/before/sysctl"
     yield "links", "ip -j -d -s addr show"
     if asked.tables:
         yield "rules", "ip -j rule show"
@@ -97,14 +112,16 @@ def _sections(asked: Question) -> Iterable[tuple[str, str]]:
     if asked.netfilter:
         tables = "; ".join(f"iptables-save -t {quote(table)} 2>/dev/null" for table in asked.netfilter)
         yield "chains", f"if command -v iptables-save >/dev/null; then {tables}; fi | grep -E '^[*]|LBCTL-'"
+
+
+def _services(asked: Question) -> Iterator[Section]:
     if asked.units:
-        yield (
-            "units",
-            f"systemctl show -p Id,ActiveState,UnitFileState,NeedDaemonReload,LoadState {_words(asked.units)}",
-        )
+        properties = "Id,ActiveState,UnitFileState,NeedDaemonReload"
+        yield "units", f"systemctl show -p {properties} {_words(asked.units)}"
         yield (
             "revisions",
-            f'for u in {_words(asked.units)}; do f=/run/lbctl/$u; [ -f "$f" ] && read -r r _ <"$f" && echo "$u $r"; done',
+            f"for u in {_words(asked.units)}; do f=/run/lbctl/$u; "
+            '[ -f "$f" ] && { read -r r _; c=; read -r c; echo "$u $r $c"; } <"$f"; done',
         )
     if asked.director:
         yield "ipvs", "[ -r /proc/net/ip_vs ] && cat /proc/net/ip_vs"
@@ -112,14 +129,18 @@ def _sections(asked: Question) -> Iterable[tuple[str, str]]:
         wanted = " or ".join(f"sport = :{port}" for port in asked.ports)
         yield "established", f"ss -Htn state established '( {wanted} )'"
     if asked.database_users:
-        users = ",".join(f"'{user}'" for user in asked.database_users)
-        socket = quote(asked.database_socket)
-        query = quote(
-            f"SELECT '#database-users' UNION ALL SELECT User FROM mysql.user WHERE User IN ({users}) AND Host='localhost'"
-        )
-        yield (
-            "database",
-            f"if [ -S {socket} ] && c=$(command -v mariadb || command -v mysql) && "
-            f"a=$(timeout 3 $c --no-defaults --connect-timeout=2 -S {socket} -BNe {query} 2>/dev/null); "
-            'then echo up; echo "$a"; else echo down; fi',
-        )
+        yield "database", _database(asked)
+
+
+def _database(asked: Question) -> str:
+    """Prints up and the users that are there, or down."""
+    users = ",".join(f"'{user}'" for user in asked.database_users)
+    # The names are our own constants. The mark in the answer begins the next section.
+    there = f"SELECT User FROM mysql.user WHERE User IN ({users}) AND Host='localhost'"  # noqa: S608
+    query = f"SELECT '#database-users' UNION ALL {there}"
+    socket = quote(asked.database_socket)
+    return (
+        f"if [ -S {socket} ] && c=$(command -v mariadb || command -v mysql) && "
+        f"a=$(timeout 3 $c --no-defaults --connect-timeout=2 -S {socket} -BNe {quote(query)} 2>/dev/null); "
+        'then echo up; echo "$a"; else echo down; fi'
+    )

@@ -32,4 +32,5 @@ class Texts(FactBase[dict[str, str]]):
 
 def texts(host: Host, paths: Sequence[str]) -> dict[str, str]:
     """The texts of `paths` on `host`."""
-    return dict(host.get_fact(Texts, tuple(paths)))
+    found: dict[str, str] = host.get_fact(Texts, tuple(paths))
+    return found

@@ -39,7 +39,11 @@ def _plan(session: Session, seen: Mapping[str, HostState | None]) -> Plan:
     return plan(session.blueprint, seen, session.unreachable)
 
 
-def carry_out(session: Session, wanted: Plan, progress: Progress = lambda step, results: None) -> Report:
+def _silent(step: Step, results: Mapping[str, Result] | None) -> None:
+    """Nobody listens."""
+
+
+def carry_out(session: Session, wanted: Plan, progress: Progress = _silent) -> Report:
     """Does what the plan says. A host that fails is left out from then on; the others go on as far as is safe."""
     report = Report()
     for step in wanted.steps:
@@ -58,9 +62,11 @@ def carry_out(session: Session, wanted: Plan, progress: Progress = lambda step, 
     return report
 
 
-def _work(step: Step) -> Callable[[], None]:
+def _work(step: Step) -> Callable[[], object]:
     if step.work is Work.PREPARE:
         return real_server.prepare
+    if step.work is Work.STAND_DOWN:
+        return director.stand_down
     if step.work is Work.CONFIGURE:
 
         def configure() -> None:

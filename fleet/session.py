@@ -10,6 +10,7 @@ monkey.patch_all()  # before anything that opens a socket: pyinfra's timeouts an
 import logging  # noqa: E402 (after the patch, as everything below)
 import re  # noqa: E402
 from collections.abc import Callable, Iterable, Mapping  # noqa: E402
+from contextlib import suppress  # noqa: E402
 from dataclasses import dataclass, field  # noqa: E402
 from types import TracebackType  # noqa: E402
 from typing import Any, Self  # noqa: E402
@@ -58,10 +59,8 @@ class Session:
         logger = logging.getLogger("pyinfra")
         logger.addHandler(self._said)
         logger.propagate = False
-        try:
+        with suppress(PyinfraError):  # "No hosts remaining!": each host says why below
             connect_all(self._state)
-        except PyinfraError:
-            pass  # "No hosts remaining!": each host says why below
         for name, host in self._hosts(self._state).items():
             if not host.connected:
                 self.unreachable[name] = self._why(host)
@@ -109,10 +108,8 @@ class Session:
                 with ctx_host.use(host):
                     work()
         self._state.set_stage(StateStage.Execute)
-        try:
+        with suppress(PyinfraError):  # "No hosts remaining!": each host's result says what failed
             run_ops(self._state)
-        except PyinfraError:
-            pass  # "No hosts remaining!": each host's result says what failed
         return {name: self._result(host) for name, host in hosts.items()}
 
     def _result(self, host: Host) -> Result:
@@ -144,8 +141,8 @@ class Session:
             hosts = source.hosts(self.blueprint, group)
             members += [(name, {**data, "overwrite": self.overwrite}) for name, data in hosts]
             groups[group] = ([name for name, _ in hosts], {})
-        inventory = Inventory((members, {}), **groups)
-        config = Config(CONNECT_TIMEOUT=CONNECT_LIMIT, FAIL_PERCENT=100)
+        inventory = Inventory((members, {}), **groups)  # type: ignore[no-untyped-call]
+        config = Config(CONNECT_TIMEOUT=CONNECT_LIMIT, FAIL_PERCENT=100)  # type: ignore[no-untyped-call]
         state = State(inventory, config, check_for_changes=False)
         state.set_stage(StateStage.Connect)
         return state

@@ -82,16 +82,15 @@ def _units(found: Sequence[Difference]) -> list[str]:
     lines = []
     if any(d.kind == "unit" or (d.kind == "file" and d.item.path.startswith("/etc/systemd/")) for d in found):
         lines.append("systemctl daemon-reload")
-    for difference in found:
-        if difference.kind == "unit" and difference.action is Action.BUILD:
-            lines.append(_start(difference.item))
+    lines += [_start(d.item) for d in found if d.kind == "unit" and d.action is Action.BUILD]
     return lines
 
 
 def _start(unit: Unit) -> str:
     name = quote(unit.name)
     if unit.reload:
-        return f"systemctl -q enable {name}; if systemctl -q is-active {name}; then systemctl reload {name}; else systemctl start {name}; fi"
+        reload = f"if systemctl -q is-active {name}; then systemctl reload {name}; else systemctl start {name}; fi"
+        return f"systemctl -q enable {name}; {reload}"
     return f"systemctl -q enable {name}; systemctl restart {name}"
 
 
@@ -119,7 +118,7 @@ def check_script(file: File) -> str:
     body = (
         f'mkdir -p /run/lbctl\n{_staged_and_checked(replace(file, path="/run/lbctl/proposed.conf"))}\nrm -f "$staged"'
     )
-    return "\n".join([PRELUDE, "main() {", body, "}", "main </dev/null", ""])
+    return f"{PRELUDE}\nmain() {{\n{body}\n}}\nmain </dev/null\n"
 
 
 def _staged_and_checked(file: File) -> str:

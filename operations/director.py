@@ -3,16 +3,29 @@
 from pyinfra import host
 from pyinfra.api import deploy
 
-from cluster.order import modes_in_use, turns
-from operations import observation, thing
+from cluster.observed import HostState
+from cluster.order import modes_in_use, standing_down, turns
+from cluster.parts import Thing
+from operations import keepalived, observation, thing
 from operations.inventory import states
 
 
 def turn() -> int:
     """This director's place in the order of change: passive ones first, the active one last."""
     plan = observation.blueprint(host)
-    seen = {name: state for name, state in states(host, "directors").items() if state}
-    return turns(plan.declaration, seen).index(observation.name_of(host))
+    return turns(plan.declaration, _directors(), plan.contract).index(observation.name_of(host))
+
+
+def _directors() -> dict[str, HostState]:
+    return {name: state for name, state in states(host, "directors").items() if state}
+
+
+@deploy("director")
+def stand_down() -> None:
+    """Passive directors stop while what peers must agree on changes."""
+    plan = observation.blueprint(host)
+    if observation.name_of(host) in standing_down(plan.declaration, _directors(), plan.contract):
+        keepalived.stopped(name="keepalived stands down")
 
 
 @deploy("director")
@@ -23,7 +36,8 @@ def configure() -> None:
     # Here already, before any host is changed: with -y pyinfra does not look into operations while it prepares.
     thing.refuse_hand_edited(host, modes)
     for part in observation.footprint(host, modes):
-        thing.present(name=str(part.thing), thing=part.thing, modes=modes)
+        operation = keepalived.configured if part.thing is Thing.KEEPALIVED else thing.present
+        operation(name=str(part.thing), thing=part.thing, modes=modes)
 
 
 @deploy("director")

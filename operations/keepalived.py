@@ -1,23 +1,62 @@
-"""What keepalived thinks of a configuration before anything is changed."""
+"""keepalived: the one thing on a host that carries clients while it is changed."""
 
-from collections.abc import Generator
+from collections.abc import Iterable
+from dataclasses import replace
 
 from pyinfra import host as current
-from pyinfra.api import StringCommand, deploy, operation
+from pyinfra.api import FunctionCommand, Host, StringCommand, deploy, operation
 
+from cluster.difference import Action, Difference, by_thing
+from cluster.keepalived import Left
+from cluster.order import left_out
 from cluster.parts import Thing
+from cluster.vocabulary import Mode
 from operations import observation
 from operations.commands import check_script
+from operations.thing import Commands, built, refuse_hand_edited, run, settled
 
 
 @operation()
-def accepted() -> Generator[StringCommand, None, None]:
+def configured(thing: Thing, modes: Iterable[Mode]) -> Commands:
+    """keepalived runs what is declared. Where the method changes while a server is dead, in two reloads (`left_out` says why)."""
+    refuse_hand_edited(current, modes)
+    missing = by_thing(observation.found(current, modes), thing, Action.BUILD)
+    if not missing:
+        current.noop(f"{thing}: as declared")
+        return
+    plan, name = observation.blueprint(current), observation.name_of(current)
+    dead = left_out(plan.declaration, name, observation.seen(current))
+    if dead:
+        yield from run(_without(current, missing, dead))
+        yield FunctionCommand(settled, ("the method", _method_unchanged), {})
+    yield from built(thing, modes, missing)
+
+
+def _without(where: Host, missing: Iterable[Difference], dead: Left) -> list[Difference]:
+    conf = observation.blueprint(where).keepalived_conf(observation.name_of(where), dead)
+    return [replace(d, item=conf) if d.kind == "file" and d.item.guarded else d for d in missing]
+
+
+def _method_unchanged(where: Host) -> str | None:
+    """The old method that the table still has, after a reload that should have replaced it; None when it has none."""
+    old = observation.seen(where).modes - {observation.blueprint(where).declaration.mode}
+    return f"the kernel's table still has {', '.join(sorted(old))}" if old else None
+
+
+@operation()
+def stopped() -> Commands:
+    """keepalived does not run until it is configured."""
+    try:
+        yield StringCommand("timeout 30 systemctl stop keepalived.service")
+    finally:
+        observation.forget(current)
+
+
+@operation()
+def accepted() -> Commands:
     """keepalived --config-test of what this director would get; fails with its words if it is rejected."""
-    modes = {observation.blueprint(current).declaration.mode}
-    part = next(part for part in observation.footprint(current, modes) if part.thing is Thing.KEEPALIVED)
-    for file in part.files:
-        if file.guarded:
-            yield StringCommand("timeout 60 sh -s", _stdin=check_script(file))
+    conf = observation.blueprint(current).keepalived_conf(observation.name_of(current))
+    yield StringCommand("timeout 60 sh -s", _stdin=check_script(conf))
 
 
 @deploy("before any change")

@@ -4,7 +4,7 @@ Each is one remote command, and proves itself by another look at what is there.
 """
 
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 
 from pyinfra import host as current
 from pyinfra.api import FunctionCommand, Host, State, StringCommand, operation
@@ -35,9 +35,18 @@ def present(thing: Thing, modes: Iterable[Mode]) -> Commands:
     if not missing:
         current.noop(f"{thing}: as declared")
         return
+    yield from built(thing, modes, missing)
+
+
+def built(thing: Thing, modes: Iterable[Mode], missing: Sequence[Difference]) -> Commands:
+    """The commands that build what is missing, and the proof that it is there."""
     served_by = _in_rotation(current)
-    yield from _run(missing)
-    yield FunctionCommand(_settled, (thing, frozenset(modes), served_by), {})
+    yield from run(missing)
+
+    def lacking(where: Host) -> str | None:
+        return _lacking(where, thing, frozenset(modes)) or _out_of_rotation(where, served_by)
+
+    yield FunctionCommand(settled, (str(thing), lacking), {})
 
 
 @operation()
@@ -54,10 +63,10 @@ def absent() -> Commands:
     if not leftovers:
         current.noop(f"nothing left over{f'; kept: {why_kept}' if why_kept else ''}")
         return
-    yield from _run(leftovers)
+    yield from run(leftovers)
 
 
-def _run(found: Iterable[Difference]) -> Commands:
+def run(found: Iterable[Difference]) -> Commands:
     plan = observation.blueprint(current)
     text = script(
         list(found),
@@ -103,8 +112,8 @@ def _in_rotation(where: Host) -> frozenset[str]:
     )
 
 
-def _settled(state: State, host: Host, thing: Thing, modes: frozenset[Mode], served_by: frozenset[str]) -> bool:
-    """Whether what was built shows in what runs; waits for it, says what is lacking.
+def settled(state: State, host: Host, what: str, lacking: Callable[[Host], str | None]) -> bool:
+    """Whether what was built shows in what runs: waits until `lacking` finds nothing, or says what it found.
 
     pyinfra hands over state and host only to parameters of these names, and only then takes a result of False as failure.
     """
@@ -112,18 +121,19 @@ def _settled(state: State, host: Host, thing: Thing, modes: frozenset[Mode], ser
     deadline = time.monotonic() + SETTLE
     while True:
         observation.forget(host)
-        lacking = _lacking(host, thing, modes) or _out_of_rotation(host, served_by)
-        if lacking is None:
+        found = lacking(host)
+        if found is None:
             return True
         if time.monotonic() > deadline:
-            host.log_styled(f"{thing}: changed, but after {SETTLE} s {lacking}", fg="red")
+            host.log_styled(f"{what}: changed, but after {SETTLE} s {found}", fg="red")
             return False
         time.sleep(0.2)
 
 
 def _out_of_rotation(host: Host, served_by: frozenset[str]) -> str | None:
     """A server that was in rotation must be back before the next one is touched: a restart of its health service may have
-    taken it out."""
+    taken it out.
+    """
     for other in directors(host):
         if observation.name_of(other) in served_by:
             observation.forget(other)
