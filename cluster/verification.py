@@ -1,0 +1,236 @@
+"""What a client must see at each address and port, and whether it did. Pure: connecting is in `fleet.verify`."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import gcd
+
+from cluster.declaration import Declaration, Service
+from cluster.keepalived import Endpoint, endpoints, source_network_translated, weights_for
+from cluster.vocabulary import MYSQL_PORT, Check
+
+_MOST = 100
+"""Connections to one endpoint at most, unless more were asked for."""
+
+
+class Pattern(StrEnum):
+    """How the answers of one client must be spread over the servers."""
+
+    ROTATES = "rotates"
+    """Every server has its turn."""
+    STICKS = "sticks"
+    """All go to one."""
+    ANY = "any"
+    """The scheduler decides by what this client cannot see (load, hashes): any of them may answer."""
+
+
+_ROTATING = frozenset({"rr", "wrr", "lc", "wlc"})
+"""lc and wlc too: they count connections that have just ended (ip_vs_dest_conn_overhead). sed and nq do not."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What to try at one endpoint, and what must come of it."""
+
+    endpoint: Endpoint
+    sql: bool
+    """The service speaks MySQL's protocol: the server itself can say who it is. Otherwise a connection is all there is."""
+    pattern: Pattern
+    weights: Mapping[str, int]
+    """The servers that should serve, the heaviest first."""
+    count: int
+    translated: bool = False
+    """Servers see the director as client."""
+    directors: frozenset[str] = frozenset()
+    """Addresses that a client of an untranslated service cannot have."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One connection: who answered and whom it saw, or why nobody did."""
+
+    server: str = ""
+    client: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a probe."""
+
+    probe: Probe
+    answers: Mapping[str, int] = field(default_factory=dict)
+    clients: Mapping[str, int] = field(default_factory=dict)
+    errors: Mapping[str, int] = field(default_factory=dict)
+    faults: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def healthy(self) -> bool:
+        return not self.faults
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Servers that should have answered and have not: one more round may show them where other clients take turns too."""
+        if self.probe.pattern is not Pattern.ROTATES or not self.probe.sql:
+            return ()
+        return tuple(name for name in self.probe.weights if name not in self.answers)
+
+
+def probes(declaration: Declaration, *, count: int, expect: Sequence[str] = ()) -> tuple[Probe, ...]:
+    """One for each address and port that clients use, VIPs before nat ports; `expect`: only these servers should serve."""
+    places = dict.fromkeys(e for director in declaration.director for e in endpoints(declaration, director))
+    gateways = {declaration.gateway_for(director) for director in declaration.director}
+    directors = {director.address for director in declaration.director.values()} | gateways
+    found = []
+    for endpoint in places:
+        service = declaration.service[endpoint.service]
+        weights = _serving(declaration, service, expect)
+        pattern = pattern_of(service) if len(weights) > 1 else Pattern.STICKS
+        found.append(
+            Probe(
+                endpoint=endpoint,
+                sql=speaks_sql(service),
+                pattern=pattern,
+                weights=weights,
+                count=_enough(weights, count) if pattern is Pattern.ROTATES else count,
+                translated=source_network_translated(declaration),
+                directors=frozenset(map(str, directors)),
+            )
+        )
+    return tuple(found)
+
+
+def pattern_of(service: Service) -> Pattern:
+    """What one client sees of a service over a few connections."""
+    if service.persistence or service.scheduler == "fo" or service.check is Check.PRIMARY:
+        return Pattern.STICKS
+    return Pattern.ROTATES if service.scheduler in _ROTATING else Pattern.ANY
+
+
+def speaks_sql(service: Service) -> bool:
+    """Whether MySQL is behind it: clustercheck says so, or the usual port does."""
+    if service.protocol != "tcp":
+        return False
+    return service.check.clustercheck_path is not None or (service.server_port or service.port) == MYSQL_PORT
+
+
+def _serving(declaration: Declaration, service: Service, expect: Sequence[str]) -> dict[str, int]:
+    weights = weights_for(service, declaration)
+    if service.scheduler in {"rr", "lc"}:
+        # They do not look at weights, but for 0.
+        weights = {name: min(weight, 1) for name, weight in weights.items()}
+    names = [name for name in weights if (name in expect if expect else weights[name])]
+    return {name: max(weights[name], 1) for name in sorted(names, key=lambda name: -weights[name])}
+
+
+def _enough(weights: Mapping[str, int], count: int) -> int:
+    """Two whole turns, so that each server shows even where other clients connect at the same time."""
+    turn = sum(weights.values()) // (gcd(*weights.values()) or 1)
+    return max(count, min(2 * turn, _MOST))
+
+
+def identify(declaration: Declaration, said: Mapping[str, str]) -> str:
+    """The declared name of the server that said this of itself; its own word for itself where none fits.
+
+    By its Galera address, else by its host name, with or without a domain, else by its Galera name.
+    """
+    by_address = {str(server.address): name for name, server in declaration.real_server.items()}
+    address = said.get("wsrep_node_address", "").split(":")[0]
+    if address in by_address:
+        return by_address[address]
+    host = said.get("hostname", "")
+    words = [word.lower() for word in (host, said.get("wsrep_node_name", "")) if word]
+    by_short_name: dict[str, str] = {}
+    for name in declaration.real_server:
+        by_short_name.setdefault(name.split(".")[0], name)
+    for word in words:
+        if word in declaration.real_server:
+            return word
+    for word in words:
+        if word.split(".")[0] in by_short_name:
+            return by_short_name[word.split(".")[0]]
+    return host or "a server that does not say its name"
+
+
+def judge(probe: Probe, answers: Iterable[Answer]) -> Verdict:
+    """Faults are what must not be; remarks are worth knowing."""
+    heard = list(answers)
+    verdict = Verdict(
+        probe,
+        answers=Counter(a.server for a in heard if not a.error),
+        clients=Counter(a.client for a in heard if not a.error and a.client),
+        errors=Counter(a.error for a in heard if a.error),
+    )
+    faults = [*_failed(verdict, len(heard))]
+    remarks: list[str] = []
+    if probe.sql:
+        faults += [*_strangers(verdict), *_wrong_clients(verdict)]
+        spread_faults, remarks = _spread(verdict)
+        faults += spread_faults
+    return Verdict(probe, verdict.answers, verdict.clients, verdict.errors, tuple(faults), tuple(remarks))
+
+
+def _failed(verdict: Verdict, total: int) -> Iterable[str]:
+    for error, count in verdict.errors.items():
+        yield f"{count} of {total} connections failed: {error}"
+
+
+def _strangers(verdict: Verdict) -> Iterable[str]:
+    for server in verdict.answers:
+        if server not in verdict.probe.weights:
+            yield f"{server} answered and is not one that should serve ({', '.join(verdict.probe.weights)})"
+
+
+def _wrong_clients(verdict: Verdict) -> Iterable[str]:
+    probe = verdict.probe
+    for client in verdict.clients:
+        if probe.translated and client not in probe.directors:
+            yield f"servers see {client} as client: with return_path snat it should be a director"
+        if not probe.translated and client in probe.directors:
+            yield f"servers see the director {client} as client: something translates addresses that should not"
+
+
+def _spread(verdict: Verdict) -> tuple[list[str], list[str]]:
+    """(faults, remarks) about who answered how often."""
+    probe, answers = verdict.probe, verdict.answers
+    total, whole = sum(answers.values()), sum(probe.weights.values())
+    faults: list[str] = []
+    remarks: list[str] = []
+    if total and probe.pattern is Pattern.ROTATES:
+        for name in verdict.missing:
+            # A light server may rightly have had no turn yet.
+            sure = total * probe.weights[name] >= 2 * whole
+            (faults if sure else remarks).append(f"{name} did not answer")
+        shares = [answers[name] / weight for name, weight in probe.weights.items() if name in answers]
+        if shares and max(shares) > 2 * min(shares):
+            remarks.append("uneven, as it is when other clients connect at the same time")
+    if probe.pattern is Pattern.STICKS and len(answers) > 1:
+        faults.append(f"{' and '.join(sorted(answers))} answered: all must go to one")
+    heaviest = next(iter(probe.weights), "")
+    if probe.pattern is Pattern.STICKS and len(answers) == 1 and _by_rank(probe) and heaviest not in answers:
+        remarks.append(f"{heaviest} ranks first and does not serve: it fails its check")
+    return faults, remarks
+
+
+def _by_rank(probe: Probe) -> bool:
+    return len(set(probe.weights.values())) == len(probe.weights) > 1
+
+
+def split_writers(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
+    """Services that stick, but to different servers at different endpoints: clients of both then write to two servers.
+
+    Persistence is kept for each endpoint by itself, so the seed's first way allows it.
+    """
+    writers: dict[str, dict[str, str]] = {}
+    for verdict in verdicts:
+        if verdict.probe.pattern is Pattern.STICKS and verdict.probe.sql and len(verdict.answers) == 1:
+            places = writers.setdefault(verdict.probe.endpoint.service, {})
+            places[str(verdict.probe.endpoint)] = next(iter(verdict.answers))
+    return tuple(
+        f"{service} sticks to different servers: "
+        + ", ".join(f"{server} at {place}" for place, server in places.items())
+        for service, places in writers.items()
+        if len(set(places.values())) > 1
+    )

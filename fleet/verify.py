@@ -1,0 +1,205 @@
+"""Connects to each endpoint as a client does, from a lab's client, this machine or another host, and hears who answers.
+
+Every connection is a client process of its own. One shell script makes those of one endpoint, a few at a time; it travels on
+standard input, and the password with it, so that neither shows among the processes of any machine.
+"""
+
+import os
+import shlex
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from cluster.declaration import Declaration
+from cluster.errors import HostError, RequestError
+from cluster.keepalived import Endpoint
+from cluster.verification import Answer, Probe, Verdict, identify, judge, probes
+
+AT_ONCE = 4
+_ROUNDS = 3
+_FOR_THE_QUERY = 5
+_NO_CLIENT = 69
+"""sysexits.h, EX_UNAVAILABLE."""
+_SSH_FAILED = 255
+"""ssh(1), EXIT STATUS."""
+
+_QUERY = (
+    "SHOW VARIABLES WHERE Variable_name IN ('hostname', 'wsrep_node_address', 'wsrep_node_name'); "
+    "SELECT 'client', SUBSTRING_INDEX(USER(), '@', -1)"
+)
+
+
+@dataclass(frozen=True)
+class Login:
+    """How to log in to MySQL. All empty: as the client's own option files say."""
+
+    user: str = ""
+    password: str | None = field(default=None, repr=False)
+    defaults_file: str = ""
+    """Option file on the machine that connects."""
+    option_files: bool = True
+    """False: the machine's own option files have no say."""
+
+
+class Heard(Protocol):
+    """What came of a script."""
+
+    @property
+    def stdout(self) -> str: ...
+    @property
+    def stderr(self) -> str: ...
+    @property
+    def returncode(self) -> int: ...
+
+
+Client = Callable[[str, float], Heard]
+"""Runs a shell script, which may take so many seconds. Raises HostError if it does not end."""
+
+
+def verify(
+    declaration: Declaration,
+    client: Client,
+    login: Login,
+    *,
+    count: int = 12,
+    expect: Sequence[str] = (),
+    connect_timeout: int = 5,
+) -> list[Verdict]:
+    """One verdict an endpoint. Raises RequestError for a server that is not declared, HostError if the client cannot be used."""
+    unknown = [name for name in expect if name not in declaration.real_server]
+    if unknown:
+        known = ", ".join(declaration.real_server)
+        raise RequestError(
+            f"there is no real server {', '.join(unknown)} in {declaration.source}", cure=f"known: {known}"
+        )
+
+    def each(probe: Probe) -> Verdict:
+        if probe.endpoint.protocol != "tcp":
+            return Verdict(probe, remarks=("not tried: a UDP service need not answer",))
+        text, seconds = script(probe, login, connect_timeout), _may_take(probe, connect_timeout)
+        answers: list[Answer] = []
+        for _ in range(_ROUNDS):
+            answers += _answers(declaration, probe, client(text, seconds))
+            verdict = judge(probe, answers)
+            if not verdict.missing or verdict.errors:
+                break
+        return verdict
+
+    return [each(probe) for probe in probes(declaration, count=count, expect=expect)]
+
+
+def _may_take(probe: Probe, connect_timeout: int) -> float:
+    turns = -(-probe.count // AT_ONCE)
+    return 20 + turns * (connect_timeout + _FOR_THE_QUERY)
+
+
+def script(probe: Probe, login: Login, connect_timeout: int) -> str:
+    """A shell script that connects `probe.count` times and prints a line for each: exit status, tab, what was said."""
+    connect = _sql(probe.endpoint, login, connect_timeout) if probe.sql else _plain(probe.endpoint)
+    whole = connect_timeout + _FOR_THE_QUERY if probe.sql else connect_timeout
+    return f"""\
+{_password(login)}
+limit=$(command -v timeout >/dev/null && echo timeout {whole})
+client=$(command -v {"mariadb || command -v mysql" if probe.sql else "bash"}) || exit {_NO_CLIENT}
+one() {{
+    said=$({connect} 2>&1 </dev/null)
+    status=$?
+    printf '%s\\t%s\\n' $status "$(printf %s "$said" | tr '\\n\\t' '|=')"
+}}
+made=0
+while [ $made -lt {probe.count} ]; do
+    one &
+    made=$((made + 1))
+    [ $((made % {AT_ONCE})) -ne 0 ] || wait
+done
+wait
+"""
+
+
+def _password(login: Login) -> str:
+    return f"MYSQL_PWD={shlex.quote(login.password)}; export MYSQL_PWD" if login.password is not None else ":"
+
+
+def _sql(endpoint: Endpoint, login: Login, connect_timeout: int) -> str:
+    options = ["--no-defaults"] if not login.option_files else []
+    options = [f"--defaults-file={login.defaults_file}"] if login.defaults_file else options
+    options += [f"--user={login.user}"] if login.user else []
+    options += ["--protocol=tcp", f"--host={endpoint.address}", f"--port={endpoint.port}"]
+    options += [f"--connect-timeout={connect_timeout}", "--batch", "--skip-column-names", f"--execute={_QUERY}"]
+    return f'$limit "$client" {shlex.join(options)}'
+
+
+def _plain(endpoint: Endpoint) -> str:
+    return f'$limit "$client" -c {shlex.quote(f"exec 3<>/dev/tcp/{endpoint.address}/{endpoint.port}")}'
+
+
+def _answers(declaration: Declaration, probe: Probe, heard: Heard) -> list[Answer]:
+    if heard.returncode == _NO_CLIENT:
+        what = "a mariadb or mysql client" if probe.sql else "bash"
+        raise HostError(
+            f"there is not {what} where the connections are to come from", cure="install it there: mariadb-client"
+        )
+    lines = [line.split("\t", 1) for line in heard.stdout.splitlines() if "\t" in line]
+    if len(lines) != probe.count:
+        why = heard.stderr.strip() or f"{len(lines)} of {probe.count} connections were reported"
+        raise HostError(f"the client could not be used: {why}")
+    return [_answer(declaration, probe, status, text) for status, text in lines]
+
+
+_TIMED_OUT = "124"
+"""timeout(1), exit status."""
+
+
+def _answer(declaration: Declaration, probe: Probe, status: str, text: str) -> Answer:
+    if status != "0":
+        words = " ".join(text.replace("|", " ").split())
+        return Answer(error=_hint(words) or ("no answer in time" if status == _TIMED_OUT else f"exit status {status}"))
+    if not probe.sql:
+        return Answer(server="connected")
+    said = dict(line.split("=", 1) for line in text.split("|") if "=" in line)
+    return Answer(server=identify(declaration, said), client=said.get("client", ""))
+
+
+def _hint(error: str) -> str:
+    if "Access denied" in error:
+        return f"{error} (the way there is open: give --user and --password-env or --defaults-file)"
+    return error
+
+
+# Where connections come from
+
+
+def client_at(where: str) -> Client:
+    """Of "lab" the lab's client machine, of "here" this machine, else a host that plain `ssh` reaches."""
+    if where == "lab":
+        return _in_lab
+    if where == "here":
+        return lambda text, seconds: _run(["sh"], text, seconds, "this machine")
+    if where.startswith("-") or not where:
+        raise RequestError(f'"{where}" is no host', cure="--from lab, --from here, or a host that ssh knows")
+    return lambda text, seconds: _over_ssh(where, text, seconds)
+
+
+def _in_lab(text: str, seconds: float) -> Heard:
+    from lab.lab import Lab  # noqa: PLC0415 (it brings pyroute2, which nobody else needs)
+
+    return Lab(os.environ.get("LBCTL_LAB") or "lab").client(["sh"], stdin=text, timeout=seconds, check=False)
+
+
+def _over_ssh(host: str, text: str, seconds: float) -> Heard:
+    heard = _run(["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "--", host, "sh"], text, seconds, host)
+    if heard.returncode == _SSH_FAILED:
+        raise HostError(
+            f"{host} could not be reached: {heard.stderr.strip()}", cure=f"ssh {host} true must work without asking"
+        )
+    return heard
+
+
+def _run(arguments: list[str], text: str, seconds: float, who: str) -> Heard:
+    try:
+        return subprocess.run(arguments, input=text, capture_output=True, text=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        raise HostError(f"{who}: the connections did not end within {seconds:g} s") from None
+    except FileNotFoundError:
+        raise HostError(f"{who}: there is no {arguments[0]} here") from None
