@@ -6,7 +6,7 @@ MODE ?= dr
 # Debian packages that the lab needs on this machine; lab/packages.py is the list that it checks against.
 DEBIAN := $(shell cat lab/packages.txt)
 
-.PHONY: help venv system demo test check lint types floors pure lock clean
+.PHONY: help venv system demo test check lint types floors pure bench-startup lock clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ floors: venv
 	@$(VENV)/bin/lint-imports
 pure: venv
 	@$(VENV)/bin/pytest -q -m "not lab" tests
+
+## make bench-startup   lbctl --help against importing typer, side by side
+bench-startup: venv
+	@$(PYTHON) benchmarks/startup.py
 
 ## make lock            pins the dependencies anew
 lock: venv

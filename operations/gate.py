@@ -7,6 +7,7 @@ would otherwise change directors before servers are ready.
 from collections.abc import Generator
 
 from pyinfra import host as current
+from pyinfra import logger
 from pyinfra.api import FunctionCommand, Host, State, operation
 
 from cluster.difference import Action
@@ -52,5 +53,5 @@ def _lacking(host: Host, name: str) -> str | None:
 
 def _refuse(state: State, host: Host, reason: str) -> bool:
     del state
-    host.log_styled(f"not changed: {reason}", fg="red")
+    host.log_styled(f"not changed: {reason}", fg="red", log_func=logger.error)
     return False

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 
 from pyinfra import host as current
+from pyinfra import logger
 from pyinfra.api import FunctionCommand, Host, State, StringCommand, operation
 
 from cluster.difference import Action, Difference, by_thing
@@ -125,7 +126,7 @@ def settled(state: State, host: Host, what: str, lacking: Callable[[Host], str |
         if found is None:
             return True
         if time.monotonic() > deadline:
-            host.log_styled(f"{what}: changed, but after {SETTLE} s {found}", fg="red")
+            host.log_styled(f"{what}: changed, but after {SETTLE} s {found}", fg="red", log_func=logger.error)
             return False
         time.sleep(0.2)
 
