@@ -4,7 +4,7 @@ The host prints sections, each under a line `#NAME`, and `#end` last: output wit
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Any
@@ -98,7 +98,6 @@ class HostState:
     services: tuple[SeenService, ...] = ()
     established: tuple[tuple[IPv4Address, IPv4Address], ...] = ()
     """Established connections to this server's services: (its own end's address, the other end's)."""
-    now: float = 0
 
     def holds(self, address: IPv4Address) -> bool:
         """Whether any device but a silent one of a real server has the address."""
@@ -142,11 +141,7 @@ def _state(sections: Mapping[str, list[str]]) -> HostState:
     def words(name: str) -> list[list[str]]:
         return [line.split() for line in sections.get(name, []) if line.strip()]
 
-    def tree(name: str) -> list[dict[str, Any]]:
-        text = "\n".join(sections.get(name, [])).strip()
-        return [item for item in json.loads(text) if item] if text else []
-
-    links = tree("links")
+    links, rules, routes = _trees("\n".join(sections["network"]))
     return HostState(
         files=_files(words("files"), words("guards")),
         sysctls=dict(line.split(":", 1) for line in sections.get("sysctls", [])),
@@ -161,16 +156,24 @@ def _state(sections: Mapping[str, list[str]]) -> HostState:
             for info in link.get("addr_info", ())
             if info["family"] == "inet" and info["prefixlen"] == 32  # noqa: PLR2004 (/32: a single address)
         ),
-        rules=tuple(_rule(rule) for rule in tree("rules")),
-        routes=frozenset(_route(route) for route in tree("routes") if str(route.get("table", "")).isdigit()),
+        rules=tuple(_rule(rule) for rule in rules),
+        routes=frozenset(_route(route) for route in routes if _is_ours(route)),
         chains=_chains(sections.get("chains", [])),
         units=_units(sections.get("units", []), {w[0]: w[1:] for w in words("revisions") if len(w) > 1}),
         database_users=frozenset(w[0] for w in words("database-users")),
         database="".join(sections.get("database", [])).strip(),
         services=ipvs_table(sections.get("ipvs", [])),
         established=_established(words("established")),
-        now=float(next(iter(words("now")), ["0"])[0]),
     )
+
+
+def _trees(text: str) -> Iterator[list[dict[str, Any]]]:
+    """The answers of `ip -j -batch`: JSON arrays, one after the other."""
+    decoder, text = json.JSONDecoder(), text.strip()
+    while text:
+        tree, end = decoder.raw_decode(text)
+        yield [item for item in tree if item]
+        text = text[end:].lstrip()
 
 
 def _files(lines: Iterable[list[str]], guards: Iterable[list[str]]) -> dict[str, SeenFile]:
@@ -204,6 +207,11 @@ def _rule(rule: Mapping[str, Any]) -> Rule:
         source_port=int(rule["sport"]) if "sport" in rule else None,
         mark=int(str(rule["fwmark"]), 0) if "fwmark" in rule else None,
     )
+
+
+def _is_ours(route: Mapping[str, Any]) -> bool:
+    """IPv4, and in a table with a number: those with names are the system's."""
+    return str(route.get("table", "")).isdigit() and ":" not in f"{route['dst']}{route.get('gateway', '')}"
 
 
 def _route(route: Mapping[str, Any]) -> Route:

@@ -50,7 +50,6 @@ def script(asked: Question) -> str:
     """The shell (POSIX) that answers `asked`. It changes nothing."""
     lines = [
         "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "echo '#now'; date +%s",
     ]
     for section, body in _sections(asked):
         lines += [f"echo '#{section}'", body]
@@ -94,7 +93,10 @@ def _software(asked: Question) -> Iterator[Section]:
         show = "dpkg-query -W -f '${Package} ${db:Status-Status}\\n'"
         yield "packages", f"{show} {_words(asked.packages)} 2>/dev/null"
     if asked.users:
-        yield "users", f'for u in {_words(asked.users)}; do id -u "$u" >/dev/null 2>&1 && echo "$u"; done'
+        yield (
+            "users",
+            f'while IFS=: read -r u _; do for w in {_words(asked.users)}; do [ "$u" = $w ] && echo $u; done; done </etc/passwd',
+        )
     # Built-in modules have a folder, too.
     yield "modules", "for m in ip_vs ipip dummy; do [ -d /sys/module/$m ] && echo $m; done"
 
@@ -103,12 +105,12 @@ def _network(asked: Question) -> Iterator[Section]:
     if asked.sysctls:
         # grep reads each file at once: the shell's own `read` goes byte by byte, and /proc ends after the first.
         yield "sysctls", f"cd /proc/sys && grep -sH . {_words(map(proc_path, asked.sysctls))}; cd /"
-        yield "before", "[ -f /var/lib/lbctl/before/sysctl ] && cat /var/lib/lbctl/before/sysctl"
-    yield "links", "ip -j -d -s addr show"
-    if asked.tables:
-        yield "rules", "ip -j rule show"
-        # All tables: to ask for one that never had a route is an error.
-        yield "routes", "ip -j -4 route show table all"
+        yield (
+            "before",
+            '[ -f /var/lib/lbctl/before/sysctl ] && while read -r l; do echo "$l"; done </var/lib/lbctl/before/sysctl',
+        )
+    # One process for all three. All tables: to ask for one that never had a route is an error.
+    yield "network", "printf 'addr show\\nrule show\\nroute show table all\\n' | ip -j -d -s -batch -"
     if asked.netfilter:
         tables = "; ".join(f"iptables-save -t {quote(table)} 2>/dev/null" for table in asked.netfilter)
         yield "chains", f"if command -v iptables-save >/dev/null; then {tables}; fi | grep -E '^[*]|LBCTL-'"
