@@ -22,6 +22,7 @@ from transports.sockets import Line, dial
 
 SECONDS_FOR_CHANNEL = 20
 SECONDS_FOR_LOGIN = 20
+SECONDS_BETWEEN_LOOKS = 2
 
 # With nobody listening, Python prints paramiko's log of errors, tracebacks and all. The errors here say it in words.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -126,6 +127,9 @@ class Client(SSHClient):
             raise
         except Exception as error:  # whatever it is, it concerns this host alone
             raise no_session(route, error, time.monotonic() - started) from error
+        if isinstance(self.connection, socket.socket):
+            # paramiko looks up from its reading ten times a second: for a hundred hosts that is 5 % of a CPU, for nothing.
+            self.connection.settimeout(SECONDS_BETWEEN_LOOKS)
 
     def forward_agent(self) -> None:
         AgentRequestHandler(self.transport.open_session())

@@ -61,13 +61,8 @@ class Conversation:
         self.doing = "starting the command"
         if self.pty:
             channel.get_pty()
-        channel.exec_command(self.command)
+        self.start(channel)
         self.doing = "waiting for its end"
-        if self.stdin:
-            # Beside reading: a command may answer before it has heard everything.
-            gevent.spawn(_send, channel, self.stdin)
-        else:
-            channel.shutdown_write()
         self.output = read_output_buffers(
             _lines(channel.makefile("rb")),
             _lines(channel.makefile_stderr("rb")),
@@ -77,6 +72,28 @@ class Conversation:
         )
         self.status = channel.recv_exit_status()
         _close(channel)
+
+    def start(self, channel: Channel) -> None:
+        """Starts the command and sends it what it is to hear, without a round trip in between.
+
+        paramiko waits for the server's answer to the first before it gives us a chance for the second.
+        """
+        feeding: list[gevent.Greenlet] = []
+
+        def feed() -> None:
+            if not feeding:
+                # Beside reading: a command may answer before it has heard everything.
+                feeding.append(gevent.spawn(_send, channel, self.stdin))
+
+        wait = channel._wait_for_event  # type: ignore[attr-defined]  # noqa: SLF001
+
+        def feed_and_wait() -> None:
+            feed()
+            wait()
+
+        channel._wait_for_event = feed_and_wait  # type: ignore[attr-defined]  # noqa: SLF001
+        channel.exec_command(self.command)
+        feed()
 
 
 def _lines(stream: Iterable[bytes]) -> Iterator[str]:

@@ -68,7 +68,10 @@ class Program:
         return self.hear()
 
     def end(self) -> None:
-        self.process.communicate(timeout=20)
+        try:
+            self.process.communicate(timeout=20)
+        finally:
+            self.process.kill()
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,26 @@ LONG = 300
 started: list["subprocess.Popen[bytes]"] = []
 
 
+class AfterReply:
+    """Stands in for a channel's transport until the reply is out that the command was started.
+
+    A short command would otherwise end before it has begun.
+    """
+
+    def __init__(self, channel: paramiko.Channel, worker: threading.Thread) -> None:
+        self.channel = channel
+        self.transport: Any = channel.transport
+        self.worker = worker
+
+    def _send_user_message(self, message: paramiko.Message) -> None:
+        self.channel.transport = self.transport
+        self.transport._send_user_message(message)
+        self.worker.start()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.transport, name)
+
+
 class Server(paramiko.ServerInterface):
     def __init__(self, transport: paramiko.Transport, wanted: dict[str, Any]) -> None:
         self.transport = transport
@@ -57,7 +77,8 @@ class Server(paramiko.ServerInterface):
             time.sleep(LONG)
         if self.hangs_up and b"HANGUP" in command:
             threading.Timer(0.3, self.transport.sock.shutdown, (socket.SHUT_RDWR,)).start()
-        threading.Thread(target=execute, args=(channel, command, self.environment), daemon=True).start()
+        worker = threading.Thread(target=execute, args=(channel, command, self.environment), daemon=True)
+        channel.transport = AfterReply(channel, worker)  # type: ignore[assignment]
         return True
 
     def forward(self, channel_id: int, destination: tuple[str, int]) -> None:

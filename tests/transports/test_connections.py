@@ -198,11 +198,11 @@ def test_plain_pyinfra_finds_the_connector(machines: Machines, tmp_path: Path) -
     data = machines.data(machines.serve())
     (tmp_path / "inventory.py").write_text(f"hosts = [('@lbctl/one', {data!r})]\n")
     (tmp_path / "deploy.py").write_text(
-        "from pyinfra.operations import server\nserver.shell(name='say it', commands=['echo it is said'])\n"
+        "from pyinfra.operations import server\nserver.shell(name='say it', commands=['echo it is $((40 + 2))'])\n"
     )
     pyinfra = Path(sys.executable).with_name("pyinfra")
     run = subprocess.run(
-        [pyinfra, "-y", "-vv", "inventory.py", "deploy.py"],
+        [pyinfra, "-y", "-vvv", "inventory.py", "deploy.py"],
         check=False,
         cwd=tmp_path,
         env=os.environ | {"HOME": str(tmp_path)},
@@ -212,7 +212,7 @@ def test_plain_pyinfra_finds_the_connector(machines: Machines, tmp_path: Path) -
         stdin=subprocess.DEVNULL,
     )
     assert run.returncode == 0, run.stderr
-    assert "it is said" in run.stderr
+    assert "it is 42" in run.stderr
 
 
 def test_lab_that_is_not_up(machines: Machines) -> None:

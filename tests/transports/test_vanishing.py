@@ -5,7 +5,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pytest
 from conftest import Machines, Program
@@ -59,10 +58,10 @@ def set_up(end: IPRoute, address: str) -> None:
     end.link("set", index=1, state="up")
 
 
-def wait_for(file: Path) -> None:
+def wait_until(it_is_so: Callable[[], bool]) -> None:
     limit = time.monotonic() + 60
-    while not file.exists():
-        assert time.monotonic() < limit, f"{file} did not appear"
+    while not it_is_so():
+        assert time.monotonic() < limit, "it did not come about"
         time.sleep(0.05)
 
 
@@ -89,7 +88,7 @@ def test_a_host_that_vanishes_is_given_up_and_the_others_finish(
             ["disconnect"],
             impatient=True,
         )
-        wait_for(started)
+        wait_until(started.exists)
         vanish(cable)
         report = operator.report()
     finally:
