@@ -9,6 +9,7 @@ from cli.commands import Commands
 from cli.session import Session
 
 app = typer.Typer(
+    name="lbctl",
     cls=Commands,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
