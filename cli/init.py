@@ -121,9 +121,8 @@ def _write(path: Path, text: str, *, force: bool) -> None:
             whole.write_text(text, encoding="utf-8")
             # A link, other than a move, never replaces what somebody else wrote meanwhile.
             (os.replace if force else os.link)(whole, path)
-    except FileExistsError:
-        raise RequestError(f"{path} is there already", cure="replace it with --force") from None
     except OSError as error:
+        _refuse_to_replace(path, force=force)
         raise RequestError(
             f"{path}: {error.strerror}", cure="name a file in a folder that can be written to"
         ) from error
