@@ -318,13 +318,13 @@ def show(mode: Mode, lab: Lab, *, keep: bool) -> None:
 
 
 def kept(lab: Lab) -> str:
+    lbctl, at = ".venv/bin/lbctl", f"--name {lab.name}"
     return f"""
-The lab is left up, as KEEP asks:
-  .venv/bin/lbctl lab ssh lb1 --name {lab.name}          a machine: db1 db2 db3 lb1 lb2
-  nsenter --net=/run/netns/{lab.client_namespace} mariadb -h 10.0.0.10 -ulab -plab
-                                            the client
-  LBCTL_CLUSTER={lab.run}/demo.toml LBCTL_LAB={lab.name} .venv/bin/lbctl plan
-  .venv/bin/lbctl lab down --name {lab.name}             takes it down"""
+The lab is left up, as KEEP asks.
+  a machine (db1 db2 db3 lb1 lb2)   {lbctl} lab ssh {at} lb1
+  the client                        {lbctl} lab client {at} mariadb -h 10.0.0.10 -ulab -plab
+  the cluster                       LBCTL_CLUSTER={lab.run}/demo.toml LBCTL_LAB={lab.name} {lbctl} plan
+  take it down                      {lbctl} lab down {at}"""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,7 +1,11 @@
 """What the demo accepts as proof."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
+from cluster.errors import TroubleError
 from cluster.vocabulary import Mode
 from lab import demo, judgement
 from lab.judgement import Row
@@ -137,3 +141,105 @@ def test_the_declaration_keeps_its_comments(mode: Mode) -> None:
 def test_unknown_mode(capsys: pytest.CaptureFixture[str]) -> None:
     assert demo.main(["ipvs"]) == 2
     assert "'ipvs' is no mode" in capsys.readouterr().err
+
+
+# How it ends
+
+
+class FakeLab:
+    """A lab as the demo sees it, without machines."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.run = Path("/run/nowhere") / name
+        self.namespace = f"nowhere.{name}"
+        self.client_namespace = f"nowhere.{name}.client"
+        self.was_up = self.up = False
+
+    def is_up(self) -> bool:
+        return self.up
+
+    def down(self) -> None:
+        self.up = False
+        self.was_up = True
+
+
+@pytest.fixture
+def lab(monkeypatch: pytest.MonkeyPatch) -> FakeLab:
+    fake = FakeLab("not-there")
+    monkeypatch.setattr(demo, "Lab", lambda _name: fake)
+    monkeypatch.setattr(demo, "remains", lambda _lab: [])
+    monkeypatch.delenv("KEEP", raising=False)
+    return fake
+
+
+def play(monkeypatch: pytest.MonkeyPatch, lab: FakeLab, ends: Callable[[demo.Stage], None]) -> int:
+    def run(self: demo.Demo) -> None:
+        lab.up = True
+        self.stage.proven("something")
+        ends(self.stage)
+
+    monkeypatch.setattr(demo.Demo, "run", run)
+    return demo.main(["dr"])
+
+
+def failure(_stage: demo.Stage) -> None:
+    raise TroubleError("expected: a\n  seen: b")
+
+
+def interrupt(_stage: demo.Stage) -> None:
+    raise KeyboardInterrupt
+
+
+def end(_stage: demo.Stage) -> None:
+    """All went well."""
+
+
+def test_all_seen(monkeypatch: pytest.MonkeyPatch, lab: FakeLab, capsys: pytest.CaptureFixture[str]) -> None:
+    assert play(monkeypatch, lab, end) == 0
+    assert lab.was_up
+    assert "Seen in" in (printed := capsys.readouterr().out)
+    assert printed.endswith("  ✓ something\n  ✓ nothing is left: no process, namespace or file\n")
+
+
+def test_torn_down_when_it_fails(
+    monkeypatch: pytest.MonkeyPatch, lab: FakeLab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert play(monkeypatch, lab, failure) == 4
+    assert lab.was_up
+    printed = capsys.readouterr()
+    assert "seen: b" in printed.err
+    assert "Seen in" not in printed.out
+
+
+def test_torn_down_when_interrupted(monkeypatch: pytest.MonkeyPatch, lab: FakeLab) -> None:
+    assert play(monkeypatch, lab, interrupt) == 130
+    assert lab.was_up
+
+
+@pytest.mark.parametrize(("ends", "code"), [(end, 0), (failure, 4)])
+def test_kept(
+    monkeypatch: pytest.MonkeyPatch,
+    lab: FakeLab,
+    capsys: pytest.CaptureFixture[str],
+    ends: Callable[[demo.Stage], None],
+    code: int,
+) -> None:
+    monkeypatch.setenv("KEEP", "1")
+    assert play(monkeypatch, lab, ends) == code
+    assert lab.up
+    assert "lbctl lab down --name not-there" in capsys.readouterr().out
+
+
+def test_a_lab_that_is_up_stays_up(monkeypatch: pytest.MonkeyPatch, lab: FakeLab) -> None:
+    lab.up = True
+    assert play(monkeypatch, lab, end) == 2
+    assert lab.up
+
+
+def test_leftovers_are_a_failure(
+    monkeypatch: pytest.MonkeyPatch, lab: FakeLab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "remains", lambda _lab: ["process 4711: linux.uml"])
+    assert play(monkeypatch, lab, end) == 4
+    assert "process 4711" in capsys.readouterr().err

@@ -1,0 +1,181 @@
+"""What the documentation says is so: its commands run, and what it names exists."""
+
+import importlib.util
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from cli.commands import COMMANDS
+from cluster.declaration import Declaration
+from cluster.errors import Exit
+from cluster.footprint import ALL_MODES, Blueprint
+from cluster.parts import Part
+from cluster.reading import read
+from cluster.vocabulary import ReturnPath
+from templates import render
+
+HOUSE = Path(__file__).resolve().parents[2]
+PAGES = [HOUSE / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(
+    (HOUSE / "docs").glob("*.md")
+)
+
+RUNNABLE = re.compile(r"<!-- runnable(?:: (?P<only>.*?))? -->\n```console\n(?P<text>.*?)```", re.DOTALL)
+CODE = re.compile(r"`([^`\n]+)`")
+ROOMS = "benchmarks|cli|cluster|clustercheck|docs|facts|fleet|inventory|lab|operations|templates|tests|transports"
+FOREIGN = {
+    "/etc/network/interfaces",  # Debian's own
+    "/etc/ssh/ssh_known_hosts",  # the operator's machine's
+}
+
+
+def blocks() -> list[tuple[str, str, str]]:
+    return [
+        (page.name, found["only"] or "", found["text"])
+        for page in PAGES
+        for found in RUNNABLE.finditer(page.read_text())
+    ]  # fmt: skip
+
+
+def commands(text: str) -> list[tuple[str, list[str]]]:
+    """Each command with its continuation lines, and the lines of output that are shown below it."""
+    found: list[tuple[str, list[str]]] = []
+    for line in text.splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], []))
+        elif found and not found[-1][1] and found[-1][0].endswith("\\"):
+            found[-1] = (f"{found[-1][0]}\n{line}", [])
+        elif found:
+            found[-1][1].append(line)
+    return found
+
+
+@pytest.mark.parametrize(("page", "only", "text"), blocks())
+def test_commands_run(page: str, only: str, text: str, tmp_path: Path) -> None:
+    shutil.copytree(HOUSE / "inventory", tmp_path / "inventory")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LBCTL_")}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    prefixes = tuple(prefix.strip() for prefix in only.split(",")) if only else ("",)
+    wanted = [(line, shown) for line, shown in commands(text) if line.startswith(prefixes)]
+    assert wanted, f"{page}: nothing to run"
+    done = subprocess.run(
+        ["bash", "-e"],
+        input="\n".join(line for line, _ in wanted),
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    printed = done.stdout.splitlines()
+    for line in itertools.chain.from_iterable(shown for _, shown in wanted):
+        assert line in printed or line == "…", f"{page} shows {line!r}"
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help(command: str) -> None:
+    lbctl = Path(sys.executable).with_name("lbctl")
+    done = subprocess.run([lbctl, *command.split(), "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Example" in done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
+    lost = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert lost == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_of_the_project_exist(page: Path) -> None:
+    in_code = " ".join(CODE.findall(page.read_text()))
+    named = set(re.findall(rf"(?<![\w@/.-])(?:{ROOMS})/[\w./-]+", in_code))
+    invented = {"inventory/shop.toml", "inventory/NAME.toml"}
+    assert [name for name in named - invented if not (HOUSE / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_exist(page: Path) -> None:
+    text = page.read_text()
+    named = set(re.findall(r"(?:^|`|\$ |    )lbctl ([a-z][a-z-]*)", text, re.MULTILINE))
+    assert named - set(COMMANDS) == set()
+
+
+def test_readme_lists_every_command() -> None:
+    table = re.findall(r"^\| `lbctl ([a-z-]+)` \|", (HOUSE / "README.md").read_text(), re.MULTILINE)
+    assert table == list(COMMANDS)
+
+
+def test_exit_codes() -> None:
+    table = re.findall(r"^\| (\d+) \| \S", (HOUSE / "docs/safety.md").read_text(), re.MULTILINE)
+    assert [int(code) for code in table] == [int(code) for code in Exit]
+
+
+# What is installed where
+
+
+def every_part() -> list[Part]:
+    """All that any host can carry: each return path, with and without a password."""
+    parts: list[Part] = []
+    text = (HOUSE / "inventory/lab.toml").read_text()
+    for way in ReturnPath:
+        declaration: Declaration = read(text.replace("[nat]", f'[nat]\nreturn_path = "{way}"'), "lab.toml")
+        plan = Blueprint(declaration, render)
+        parts += [part for host in declaration.hosts() for part in plan.footprint(host, ALL_MODES)]
+    return parts
+
+
+def test_files_on_targets_are_ours() -> None:
+    ours = {file.path for part in every_part() for file in part.files} | FOREIGN
+    for page in PAGES:
+        for code in CODE.findall(page.read_text()):
+            for path in re.findall(r"(?:^|\s)(/(?:etc|usr/local)/[^\s:,;*]+)", code):
+                assert path in ours or any(file.startswith(f"{path.rstrip('/')}/") for file in ours), (
+                    f"{page.name}: {path}"
+                )
+
+
+def test_everything_installed_is_documented() -> None:
+    page = (HOUSE / "docs/installed.md").read_text()
+    for part in every_part():
+        for file in part.files:
+            assert f"`{file.path}`" in page
+        for name in (*part.packages, *part.users, *part.database_users, *(link.name for link in part.links)):
+            assert name in page
+        for key in part.sysctls:
+            assert key in page or key.rsplit(".", 1)[1] in page
+        for chain in part.chains:
+            assert f"`{chain.name}`" in page
+        for unit in part.units:
+            assert unit.name.removesuffix(".service") in page
+
+
+# What scripts write
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, HOUSE / "docs" / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_declaration_page_is_current() -> None:
+    module = script("make_declaration")
+    assert module.page() == module.TARGET.read_text(), "run: python docs/make_declaration.py"
+
+
+def test_picture_is_current() -> None:
+    module = script("make_packet_paths")
+    assert module.drawing() == module.TARGET.read_text(), "run: python docs/make_packet_paths.py"
