@@ -1,0 +1,188 @@
+"""Scripts run for real by a shell, with programs in the place of MySQL's client and ssh. Nothing is sent anywhere."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cluster.declaration import Declaration
+from cluster.errors import HostError, RequestError
+from cluster.reading import read
+from cluster.verification import probes
+from fleet.verify import Login, client_at, script, verify
+
+LAB = (Path(__file__).parents[2] / "inventory/lab.toml").read_text()
+SECRET = 'it\'s "se$cret"'
+
+Install = Callable[[str, str], None]
+
+
+@pytest.fixture
+def declaration() -> Declaration:
+    return read(LAB, "lab.toml")
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Puts a shell script in front of a program of that name."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
+    monkeypatch.setenv("COUNT", str(tmp_path / "count"))
+
+    def install(name: str, text: str) -> None:
+        file = tmp_path / name
+        file.write_text(f"#!/bin/sh\n{text}\n")
+        file.chmod(0o755)
+
+    return install
+
+
+# One after the other by a counter under a lock; the writer's address is always db1's.
+ROTATING = """
+printf '%s\\n' "$*" >>"$NOTES"
+case "$*" in *10.0.0.11*) n=1 ;; *) n=$(
+    flock "$COUNT" sh -c 'n=$(cat "$COUNT"); n=$((n % 3 + 1)); echo $n >"$COUNT"; echo $n') ;;
+esac
+printf 'hostname\\tdb%s\\nwsrep_node_address\\t\\nwsrep_node_name\\tdb%s\\nclient\\t10.0.0.5\\n' $n $n
+"""
+
+
+def test_every_server_answers_and_the_writer_alone(declaration: Declaration, program: Install, tmp_path: Path) -> None:
+    program("mariadb", ROTATING)
+    reads, writes = verify(declaration, client_at("here"), Login("monitor", SECRET))
+    assert reads.healthy, reads
+    assert reads.answers == {"db1": 4, "db2": 4, "db3": 4}
+    assert writes.answers == {"db1": 12}
+    assert reads.clients == {"10.0.0.5": 12}
+    calls = (tmp_path / "notes").read_text().splitlines()
+    assert len(calls) == 24
+    assert "--user=monitor --protocol=tcp --host=10.0.0.10 --port=3306 --connect-timeout=5" in calls[0]
+
+
+def test_the_password_is_in_no_argument(declaration: Declaration, program: Install, tmp_path: Path) -> None:
+    program("mariadb", 'printf "%s\\n" "$*" >>"$NOTES"; printf %s "$MYSQL_PWD" >"$NOTES.password"; exit 1')
+    verify(declaration, client_at("here"), Login("monitor", SECRET), count=1)
+    assert (tmp_path / "notes.password").read_text() == SECRET
+    assert "se$cret" not in (tmp_path / "notes").read_text()
+
+
+@pytest.mark.parametrize(
+    ("login", "option"),
+    [
+        (Login(defaults_file="/etc/mysql/my monitor.cnf"), "--defaults-file=/etc/mysql/my monitor.cnf --protocol"),
+        (Login(option_files=False), "--no-defaults --protocol"),
+        (Login(), "--protocol"),
+    ],
+)
+def test_option_files(login: Login, option: str, declaration: Declaration, program: Install, tmp_path: Path) -> None:
+    program("mariadb", 'printf "%s\\n" "$*" >>"$NOTES"; exit 1')
+    verify(declaration, client_at("here"), login, count=1)
+    assert (tmp_path / "notes").read_text().startswith(option)
+
+
+def test_the_older_name_of_the_client(
+    declaration: Declaration, program: Install, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("sh", "tr", "timeout", "cat", "flock"):
+        (tmp_path / name).symlink_to(
+            subprocess.run(["which", name], capture_output=True, text=True, check=True).stdout.strip()
+        )
+    program("mysql", ROTATING)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    reads, _ = verify(declaration, client_at("here"), Login())
+    assert reads.healthy
+    (tmp_path / "mysql").unlink()
+    with pytest.raises(HostError, match="mariadb or mysql client"):
+        verify(declaration, client_at("here"), Login())
+
+
+def test_an_error_is_told_as_the_client_says_it(declaration: Declaration, program: Install) -> None:
+    program("mariadb", "echo \"ERROR 1045 (28000): Access denied for user 'x'\" >&2; exit 1")
+    reads, _ = verify(declaration, client_at("here"), Login("x"), count=4)
+    (fault,) = reads.faults
+    assert fault.startswith("6 of 6 connections failed: ERROR 1045 (28000): Access denied")
+    assert "--password-env" in fault
+
+
+def test_a_missing_server_gets_another_chance(declaration: Declaration, program: Install, tmp_path: Path) -> None:
+    program(
+        "mariadb",
+        'n=$(wc -l <"$NOTES"); echo >>"$NOTES"; [ $n -ge 14 ] || n=0; printf \'hostname\\tdb%s\\n\' $((n % 3 + 1))',
+    )
+    (tmp_path / "notes").write_text("")
+    reads, _ = verify(declaration, client_at("here"), Login())
+    assert reads.healthy
+    assert sum(reads.answers.values()) in {24, 36}
+
+
+def test_connections_that_hang_end_in_time(declaration: Declaration, program: Install) -> None:
+    program("mariadb", "exec sleep 60")
+    program("timeout", 'shift; exec /usr/bin/timeout 0.2 "$@"')
+    begun = time.monotonic()
+    reads, _ = verify(declaration, client_at("here"), Login(), count=1)
+    assert time.monotonic() - begun < 20
+    assert reads.faults == ("6 of 6 connections failed: no answer in time",)
+
+
+def test_a_few_at_a_time(declaration: Declaration, program: Install, tmp_path: Path) -> None:
+    program("mariadb", 'touch "$NOTES.$$"; sleep 0.2; ls "$NOTES".* | wc -l >>"$NOTES"; rm "$NOTES.$$"; exit 1')
+    verify(declaration, client_at("here"), Login(), count=8)
+    assert 1 < max(int(line) for line in (tmp_path / "notes").read_text().split()) <= 4
+
+
+def test_a_service_that_is_not_mysql(program: Install) -> None:
+    web = read(LAB.replace("nat_port = 5506", 'port = 80\ncheck = "tcp"'), "lab.toml")
+    program("mariadb", "exit 1")
+    program("bash", '[ "$2" = "exec 3<>/dev/tcp/10.0.0.10/80" ]')
+    plain, _ = verify(web, client_at("here"), Login())
+    assert plain.answers == {"connected": 12}
+    assert plain.healthy
+
+
+def test_udp_is_not_tried(program: Install) -> None:
+    names = read(LAB.replace("nat_port = 5506", 'protocol = "udp"\ncheck = "none"'), "lab.toml")
+    program("mariadb", ROTATING)
+    udp, _ = verify(names, client_at("here"), Login())
+    assert udp.healthy
+    assert "not tried" in udp.remarks[0]
+
+
+def test_from_another_host(declaration: Declaration, program: Install, tmp_path: Path) -> None:
+    program("ssh", 'printf "%s\\n" "$*" >"$NOTES.ssh"; shift 6; exec "$@"')
+    program("mariadb", ROTATING)
+    reads, _ = verify(declaration, client_at("app1"), Login("monitor", SECRET))
+    assert reads.healthy
+    assert (tmp_path / "notes.ssh").read_text() == "-o BatchMode=yes -o ConnectTimeout=10 -- app1 sh\n"
+
+
+def test_a_host_that_cannot_be_reached(declaration: Declaration, program: Install) -> None:
+    program("ssh", "echo 'ssh: connect to host app1 port 22: No route to host' >&2; exit 255")
+    with pytest.raises(HostError, match="app1 could not be reached: ssh: connect to host app1"):
+        verify(declaration, client_at("app1"), Login())
+
+
+@pytest.mark.parametrize("where", ["-oProxyCommand=id", ""])
+def test_what_is_no_host(where: str) -> None:
+    with pytest.raises(RequestError, match="is no host"):
+        client_at(where)
+
+
+def test_a_client_that_breaks_off(declaration: Declaration, program: Install) -> None:
+    program("ssh", "echo oops >&2; exit 1")
+    with pytest.raises(HostError, match="could not be used: oops"):
+        verify(declaration, client_at("app1"), Login())
+
+
+def test_a_server_that_is_not_declared(declaration: Declaration) -> None:
+    with pytest.raises(RequestError, match="no real server db9"):
+        verify(declaration, client_at("here"), Login(), expect=["db9"])
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_the_script_is_one_that_shells_read(shell: str, declaration: Declaration) -> None:
+    for probe in probes(declaration, count=12):
+        text = script(probe, Login("o'neill; id", SECRET, "/a b"), 5)
+        assert not subprocess.run([shell, "-n"], input=text, text=True, capture_output=True, check=True).stderr
