@@ -1,0 +1,113 @@
+"""Whole files beside their expectation, in golden/: every form of the lab's cluster. `pytest --update-golden` writes them anew.
+
+golden/keepalived.conf/FORM.DIRECTOR.conf is keepalived.conf; golden/files/FORM.HOST.txt has all other files of a host, which do
+not depend on how the writer is chosen. db2 and db3 are db1 with another address.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from cluster.parts import File
+from cluster.vocabulary import Mode
+from tests.variants import MATRIX, SPECIAL, Variant
+
+GOLDEN = Path(__file__).parent / "golden"
+KEEPALIVED = "/etc/keepalived/keepalived.conf"
+FORMS = (*MATRIX, *SPECIAL)
+PERSISTENT = [form for form in FORMS if form.writer == "persistent" or form in SPECIAL]
+
+
+def files(form: Variant, host: str) -> list[File]:
+    """All that the host carries for the declared mode, keepalived.conf first."""
+    footprint = form.blueprint.footprint(host, {form.mode})
+    return sorted((file for part in footprint for file in part.files), key=lambda file: file.path != KEEPALIVED)
+
+
+def shown(form: Variant, host: str) -> str:
+    """All files but keepalived.conf in one text. Hashes of programs, which change with every word in them, are left out."""
+    blueprint = form.blueprint
+    units = {unit.revision for part in blueprint.footprint(host, {form.mode}) for unit in part.units if unit.revision}
+    lines = []
+    for file in files(form, host):
+        if file.path == KEEPALIVED:
+            continue
+        text = "(clustercheck/clustercheck.py as it is)\n" if file.path.endswith("/clustercheck") else file.text
+        for revision in units:
+            text = text.replace(revision, "REVISION")
+        lines.append(f"==== {file.path} {file.mode:04o}\n{text}")
+    return "\n".join(lines)
+
+
+def compare(golden: Path, text: str, *, update: bool) -> None:
+    if update:
+        golden.parent.mkdir(exist_ok=True, parents=True)
+        golden.write_text(text)
+    assert golden.read_text() == text, f"{golden} says otherwise; if the new text is right: pytest --update-golden"
+
+
+@pytest.fixture
+def update(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--update-golden"))
+
+
+def conf_of(form: Variant, director: str) -> Path:
+    return GOLDEN / "keepalived.conf" / f"{form.name}.{director}.conf"
+
+
+def files_of(form: Variant, host: str) -> Path:
+    return GOLDEN / "files" / f"{form.name.replace('-persistent', '')}.{host}.txt"
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+def test_keepalived_conf(form: Variant, *, update: bool) -> None:
+    for director in form.declaration.director:
+        conf, *_ = files(form, director)
+        assert conf.path == KEEPALIVED
+        # Readable by root alone where a password is in it, and nowhere else needlessly.
+        assert (conf.mode, conf.secret) == ((0o600, True) if form.password else (0o644, False))
+        compare(conf_of(form, director), conf.text, update=update)
+
+
+@pytest.mark.parametrize("form", PERSISTENT, ids=lambda form: form.name)
+def test_files(form: Variant, *, update: bool) -> None:
+    for host in (*form.declaration.director, "db1"):
+        compare(files_of(form, host), shown(form, host), update=update)
+
+
+@pytest.mark.parametrize("form", PERSISTENT, ids=lambda form: form.name)
+def test_servers_differ_by_their_address(form: Variant) -> None:
+    for other in ("db2", "db3"):
+        address = str(form.declaration.real_server[other].address)
+        assert shown(form, other) == shown(form, "db1").replace("10.0.0.1 ", f"{address} ").replace(
+            "10.0.0.1/", f"{address}/"
+        )
+
+
+@pytest.mark.parametrize("form", MATRIX, ids=lambda form: form.name)
+def test_the_writer_is_keepaliveds_affair(form: Variant) -> None:
+    plain = Variant(form.mode, "persistent", form.directors)
+    for host in (*form.declaration.director, "db1"):
+        assert shown(form, host) == shown(plain, host)
+
+
+def test_nothing_else_lies_there(*, update: bool) -> None:
+    """A form that is no longer rendered leaves no file behind."""
+    wanted = {conf_of(form, director) for form in FORMS for director in form.declaration.director}
+    wanted |= {files_of(form, host) for form in PERSISTENT for host in (*form.declaration.director, "db1")}
+    there = {path for path in GOLDEN.rglob("*") if path.is_file()}
+    if update:
+        for path in there - wanted:
+            path.unlink()
+    else:
+        assert there == wanted
+
+
+def test_the_password_stands_in_one_file_only() -> None:
+    """In keepalived.conf of the directors; and in no other file, whatever the mode."""
+    for mode in Mode:
+        form = Variant(mode, vrrp="password")
+        assert form.password
+        for host in form.declaration.hosts():
+            having = [file.path for file in files(form, host) if form.password in file.text]
+            assert having == ([KEEPALIVED] if host in form.declaration.director else [])
