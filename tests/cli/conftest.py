@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from shop import SAMPLE, Lbctl
 from typer.testing import CliRunner, Result
 
 from cli.main import app
+from tests.cli.shop import SAMPLE, Lbctl
 
 
 @pytest.fixture

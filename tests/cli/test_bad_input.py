@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from shop import SAMPLE, Lbctl
+
+from tests.cli.shop import SAMPLE, Lbctl
 
 SECRET = "hunter2-hunter2"
 VRRP_2 = "virtual_router_id = 19\nversion = 2\nadvertise_every = 1"

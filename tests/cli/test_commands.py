@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import typer
-from shop import SAMPLE, Lbctl
 
 from cli import commands
 from cluster.errors import HostError, RefusedError, RequestError, TroubleError
+from tests.cli.shop import SAMPLE, Lbctl
 
 LBCTL = Path(sys.executable).with_name("lbctl")
 

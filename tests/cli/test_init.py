@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shop import Lbctl
 
 from cluster.reading import read
+from tests.cli.shop import Lbctl
 
 WISH = {
     "--name": "shop",

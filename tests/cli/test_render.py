@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from shop import SAMPLE, Lbctl
+
+from tests.cli.shop import SAMPLE, Lbctl
 
 SECRET = "se-sam-1"
 

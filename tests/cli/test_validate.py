@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
-from shop import SAMPLE, Lbctl
 
 from cluster.reading import read
+from tests.cli.shop import SAMPLE, Lbctl
 
 INVENTORY = Path(__file__).parents[2] / "inventory"
 

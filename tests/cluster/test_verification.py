@@ -1,15 +1,13 @@
 """What a client must see, and what is made of what it saw."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
+from sample import LAB
 
 from cluster.declaration import Declaration
 from cluster.reading import read
 from cluster.verification import Answer, Pattern, Probe, identify, judge, probes, split_writers
-
-LAB = (Path(__file__).parents[2] / "inventory/lab.toml").read_text()
 
 
 def cluster(*changes: tuple[str, str]) -> Declaration:

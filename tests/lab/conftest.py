@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from lab_traces import new_name, traces
 
 from lab.lab import Lab
+from tests.lab.lab_traces import new_name, traces
 
 
 @pytest.fixture(scope="session")

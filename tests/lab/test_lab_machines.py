@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-from lab_traces import new_name, traces
 
 from cluster.errors import HostError, RequestError
 from lab import image, machine, namespace
@@ -16,6 +15,7 @@ from lab.lab import Lab
 from lab.places import Places
 from lab.progress import silent
 from lab.shell import Result
+from tests.lab.lab_traces import new_name, traces
 
 pytestmark = pytest.mark.lab
 

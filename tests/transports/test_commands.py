@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from conftest import Machines
+from tests.transports.conftest import Machines
 
 SECRET = "hunter2-and-more"
 

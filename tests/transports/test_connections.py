@@ -7,7 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
-from conftest import Machines, make_key
+from tests.transports.conftest import Machines, make_key
 
 
 def test_connects_and_takes_the_delay_out_and_leaves_nothing_open(machines: Machines) -> None:

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import make_key
 
+from tests.transports.conftest import make_key
 from transports.known_hosts import KnownHosts, Verdict, fingerprint, remember
 
 

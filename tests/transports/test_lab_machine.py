@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Machines
-from test_vanishing import wait_until
 
 from lab.lab import Lab
+from tests.transports.conftest import Machines
+from tests.transports.test_vanishing import wait_until
 
 pytestmark = pytest.mark.lab
 

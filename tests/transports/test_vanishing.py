@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import pytest
-from conftest import Machines, Program
 from pyroute2 import IPRoute, NetNS, netns
+
+from tests.transports.conftest import Machines, Program
 
 NEAR, FAR = "192.0.2.1", "192.0.2.2"
 

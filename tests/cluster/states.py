@@ -1,0 +1,76 @@
+"""States of hosts for pure tests: exactly what a footprint asks for, and what tables look like."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+from cluster.footprint import Blueprint
+from cluster.keepalived import configuration
+from cluster.observed import HostState, SeenDestination, SeenFile, SeenLink, SeenService, SeenUnit
+from cluster.parts import Address, proc_path
+from cluster.vocabulary import Mode
+
+
+def as_declared(blueprint: Blueprint, host: str, modes: Iterable[Mode]) -> HostState:
+    """A host that carries its footprint, as it would be seen."""
+    parts = blueprint.footprint(host, frozenset(modes))
+    return HostState(
+        files={
+            f.path: SeenFile(f.sha256, f.mode, "root:root", 0, "kept" if f.guarded else None)
+            for p in parts
+            for f in p.files
+        },
+        sysctls={proc_path(key): str(value) for p in parts for key, value in p.sysctls.items()},
+        before={key: "7" for p in parts for key in p.sysctls},
+        packages=frozenset(name for p in parts for name in p.packages),
+        users=frozenset(name for p in parts for name in p.users),
+        modules=frozenset(name for p in parts for name in p.modules),
+        links={link.name: SeenLink(up=True, kind=link.kind, received_packets=0) for p in parts for link in p.links},
+        addresses=frozenset(address for p in parts for address in p.addresses),
+        rules=tuple(rule for p in parts for rule in p.rules),
+        routes=frozenset(route for p in parts for route in p.routes),
+        chains=tuple(chain for p in parts for chain in p.chains),
+        units={
+            unit.name: SeenUnit(
+                active=True,
+                enabled=True,
+                stale=False,
+                revision=unit.revision,
+                contract=blueprint.contract if unit.name == "keepalived.service" else None,
+            )
+            for p in parts
+            for unit in p.units
+        },
+        database="up",
+        database_users=frozenset(name for p in parts for name in p.database_users),
+    )
+
+
+def director(blueprint: Blueprint, name: str, mode: Mode, *, active: bool, dead: Iterable[str] = ()) -> HostState:
+    """A director whose table sends by `mode`, without the dead servers; the active one holds what floats."""
+    declaration = blueprint.declaration.model_copy(update={"mode": mode})
+    gone = {blueprint.declaration.real_server[server].address for server in dead}
+    model = configuration(declaration, name)
+    services = tuple(
+        SeenService(
+            server.endpoint,
+            server.scheduler,
+            server.persistence_timeout,
+            server.persistence_granularity,
+            tuple(
+                SeenDestination(d.address, d.port, mode, d.weight, 0, 0)
+                for d in server.destinations
+                if d.address not in gone
+            ),
+        )
+        for server in model.virtual_servers
+    )
+    old = Blueprint(declaration, blueprint.render, blueprint.password)
+    held = (*model.instance.advertised, *model.instance.excluded) if active and model.instance else ()
+    state = as_declared(old, name, {mode})
+    return replace(state, services=services, addresses=frozenset(Address("eth0", address) for address in held))
+
+
+def with_connections(state: HostState, *pairs: tuple[str, str]) -> HostState:
+    """The same server with established connections: (its own end, the other end)."""
+    return replace(state, established=tuple((IPv4Address(a), IPv4Address(b)) for a, b in pairs))

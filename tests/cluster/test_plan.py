@@ -1,0 +1,104 @@
+"""The steps of a deploy, and that each prefix of them leaves no director sending where nobody listens."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from cluster.difference import Action
+from cluster.footprint import ALL_MODES, Blueprint
+from cluster.observed import HostState
+from cluster.plan import Plan, Work, plan
+from cluster.vocabulary import Mode
+from tests.cluster.states import as_declared, director, with_connections
+from tests.variants import MATRIX, Variant
+
+
+def seen_in(blueprint: Blueprint, mode: Mode, dead: tuple[str, ...] = ()) -> dict[str, HostState | None]:
+    """A cluster that works in `mode`."""
+    first = next(iter(blueprint.declaration.director))
+    directors = {n: director(blueprint, n, mode, active=n == first, dead=dead) for n in blueprint.declaration.director}
+    servers = {name: as_declared(blueprint, name, {mode}) for name in blueprint.declaration.real_server}
+    return {**directors, **servers}
+
+
+@pytest.mark.parametrize("variant", MATRIX, ids=lambda variant: variant.name)
+def test_a_cluster_as_declared_needs_no_step(variant: Variant) -> None:
+    assert plan(variant.blueprint, seen_in(variant.blueprint, variant.mode)).is_empty
+
+
+@pytest.mark.parametrize("variant", MATRIX, ids=lambda variant: variant.name)
+def test_bare_machines_get_servers_first_then_directors(variant: Variant) -> None:
+    blueprint = variant.blueprint
+    steps = plan(blueprint, dict.fromkeys(blueprint.declaration.hosts(), HostState())).steps
+    works = [step.work for step in steps]
+    assert works == [Work.PREPARE, *[Work.CONFIGURE] * len(blueprint.declaration.director)]
+
+
+def replay(found: Plan, old: Mode, new: Mode, blueprint: Blueprint) -> None:
+    """Every prefix: a server carries each method by which some director sends to it."""
+    servers = {name: {old} for name in blueprint.declaration.real_server}
+    directors = dict.fromkeys(blueprint.declaration.director, old)
+    for step in found.steps:
+        for host in step.changes:
+            if step.work is Work.PREPARE:
+                servers[host] = {old, new}
+            elif step.work is Work.CONFIGURE:
+                directors[host] = new
+            elif host in servers:
+                servers[host] = {new}
+            # Also after each host within a step: somebody may pull the plug there.
+            assert all(mode in carried for mode in directors.values() for carried in servers.values())
+    assert set(directors.values()) == {new}
+    assert all(carried == {new} for carried in servers.values())
+
+
+@pytest.mark.parametrize(("old", "new"), list(itertools.permutations(Mode, 2)))
+@pytest.mark.parametrize("directors", [1, 2])
+def test_every_prefix_of_a_change_of_mode_serves(old: Mode, new: Mode, directors: int) -> None:
+    blueprint = Variant(new, directors=directors).blueprint
+    replay(plan(blueprint, seen_in(blueprint, old)), old, new, blueprint)
+
+
+def test_nothing_is_removed_before_the_last_director_has_moved() -> None:
+    blueprint = Variant(Mode.NAT).blueprint
+    steps = plan(blueprint, seen_in(blueprint, Mode.DR)).steps
+    actions = [{d.action for changes in step.changes.values() for d in changes} for step in steps]
+    assert actions == [{Action.BUILD}] * 3 + [{Action.REMOVE}]
+
+
+def test_connections_that_still_use_the_old_mode_keep_its_footprint() -> None:
+    blueprint = Variant(Mode.NAT).blueprint
+    seen = seen_in(blueprint, Mode.DR)
+    db1 = seen["db1"]
+    assert db1 is not None
+    seen["db1"] = with_connections(db1, ("10.0.0.10", "10.0.0.5"))
+    assert Work.RETIRE not in [step.work for step in plan(blueprint, seen).steps]
+
+
+def test_a_host_that_cannot_be_asked_is_left_out_and_named() -> None:
+    blueprint = Variant(Mode.DR).blueprint
+    seen = {**dict.fromkeys(blueprint.declaration.hosts(), HostState()), "db2": None}
+    found = plan(blueprint, seen, {"db2": "no route"})
+    assert "db2" not in found.hosts
+    assert found.unreachable == {"db2": "no route"}
+
+
+@pytest.mark.parametrize(("guard", "named"), [("kept", False), ("edited", True), (None, True)])
+def test_a_file_that_a_person_edited_is_named_before_it_is_replaced(guard: str | None, named: bool) -> None:  # noqa: FBT001
+    blueprint = Variant(Mode.TUN).blueprint
+    seen = seen_in(blueprint, Mode.DR)
+    lb1 = seen["lb1"]
+    assert lb1 is not None
+    path = "/etc/keepalived/keepalived.conf"
+    seen["lb1"] = replace(lb1, files={**lb1.files, path: replace(lb1.files[path], guard=guard)})
+    assert bool(plan(blueprint, seen).hand_edited) is named
+
+
+def test_a_server_carries_any_union_of_modes() -> None:
+    blueprint = Variant(Mode.DR).blueprint
+    for size in (1, 2, 3):
+        for modes in itertools.combinations(Mode, size):
+            union = {part.thing for part in blueprint.footprint("db1", frozenset(modes))}
+            single = {part.thing for mode in modes for part in blueprint.footprint("db1", {mode})}
+            assert union == single <= {part.thing for part in blueprint.footprint("db1", ALL_MODES)}
