@@ -49,11 +49,11 @@ if TYPE_CHECKING:
 VERSION = "1.0"
 # Seconds until a silent connection is given up. Not at once: a server that hangs would gather them, and may go on.
 PATIENCE = 5.0
-PAUSE = 0.5  # seconds before the client is started again
+PAUSE = 1.0  # seconds before the client is started again; none after one that had answers: somebody may have killed it
 ANSWER_BYTES = 65536  # from the server, at most; there are 300
 REQUEST_BYTES, REQUEST_SECONDS = 8192, 1.0  # a second to send a request, and again to take the answer and close
 VISITORS = 64
-LOG_LINES, LOG_SECONDS = 10, 10.0  # ten lines at once, then one every ten seconds
+LOG_LINES, LOG_SECONDS = 20, 10.0  # twenty lines at once, then one every ten seconds
 # What each path asks for, the most telling first.
 TAKES_PART = {"wsrep_cluster_status": "PRIMARY", "wsrep_local_state": "4", "wsrep_ready": "ON"}
 SERVES = {**TAKES_PART, "wsrep_reject_queries": "NONE"}
@@ -220,9 +220,10 @@ class Looker:
             self.asked_at, self.output = None, b""
 
     def drop(self, now: float, broken: str) -> None:
-        """Gives the connection up; the next is tried after a pause. Empty `broken`: it stands, but nothing comes."""
+        """Gives the connection up; another is tried. Empty `broken`: it stands, but nothing comes."""
+        self.next_at = now if self.look.values else now + PAUSE
         self.look = Look({}, self.look.at, broken)
-        self.asked_at, self.next_at, self.output = None, now + PAUSE, b""
+        self.asked_at, self.output = None, b""
         if self.client is not None:
             (process, ours), self.client = self.client, None
             self.selector.unregister(ours)

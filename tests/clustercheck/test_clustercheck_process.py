@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import CLIENT, SYNCED, Program, Server, until  # type: ignore[import-not-found, unused-ignore]
 
 from clustercheck import clustercheck
+from tests.clustercheck.conftest import CLIENT, SYNCED, Program, Server, until
 
 Start = Callable[..., Program]
 

@@ -229,8 +229,8 @@ def test_journal_is_not_flooded_and_ends_with_the_truth(capsys: pytest.CaptureFi
     for tick in range(80):
         journal.turn("serving: Synced", 3600 + tick / 4)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[:10] == 5 * ["state 0", "state 1"]
-    assert len(lines) <= 10 + 362
+    assert lines[:20] == 10 * ["state 0", "state 1"]
+    assert len(lines) <= 20 + 362
     assert lines[-1] == "serving: Synced"
 
 
