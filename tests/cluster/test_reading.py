@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sample import LAB
 
 from cluster.declaration import Declaration
 from cluster.errors import RequestError
 from cluster.lines import key_at, line_of
 from cluster.reading import DeclarationError, read, switched
 from cluster.units import duration, seconds
+from tests.cluster.sample import LAB
 
 INVENTORY = Path(__file__).parents[2] / "inventory"
 
@@ -170,4 +170,4 @@ def test_what_is_no_duration(text: object) -> None:
 
 @given(st.integers(min_value=0, max_value=10**9).map(lambda milliseconds: milliseconds / 1000))
 def test_a_duration_is_written_as_it_is_read(value: float) -> None:
-    assert seconds(duration(value)) == pytest.approx(value, rel=1e-5)
+    assert seconds(duration(value)) == pytest.approx(value, abs=1e-6)

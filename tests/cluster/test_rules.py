@@ -1,12 +1,12 @@
 """Rules that look at several keys: each speaks when it should, and is silent in its nearest neighbour. Messages: tests/cli."""
 
 import pytest
-from sample import LAB
 
 from cluster.advice import advice, other_modes
 from cluster.reading import DeclarationError, read
 from cluster.rules import password_problem
 from cluster.vocabulary import Mode
+from tests.cluster.sample import LAB
 
 Changes = tuple[tuple[str, str], ...]
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import pytest
-from sample import LAB
 
 from cluster.declaration import Declaration
 from cluster.reading import read
 from cluster.verification import Answer, Pattern, Probe, identify, judge, probes, split_writers
+from tests.cluster.sample import LAB
 
 
 def cluster(*changes: tuple[str, str]) -> Declaration:
