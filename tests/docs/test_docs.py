@@ -79,14 +79,6 @@ def test_commands_run(page: str, only: str, text: str, tmp_path: Path) -> None:
         assert line in printed or line == "…", f"{page} shows {line!r}"
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help(command: str) -> None:
-    lbctl = Path(sys.executable).with_name("lbctl")
-    done = subprocess.run([lbctl, *command.split(), "--help"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "Example" in done.stdout
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
