@@ -3,8 +3,8 @@ SHELL := /bin/sh
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 MODE ?= dr
-# Debian packages that the lab needs on this machine; lab/packages.py is the list that it checks against.
-DEBIAN := $(shell cat lab/packages.txt)
+# Debian packages that the lab needs on this machine, and those that only some processors need (lab/xstate.c).
+DEBIAN := $(shell cat lab/packages.txt; grep -qw amx_tile /proc/cpuinfo && echo gcc libc6-dev)
 
 .PHONY: help venv system demo test check lint types floors pure bench-startup lock clean
 
@@ -46,7 +46,7 @@ types: venv
 floors: venv
 	@$(VENV)/bin/lint-imports
 pure: venv
-	@$(VENV)/bin/pytest -q -m "not lab" tests
+	@$(VENV)/bin/pytest -q -m "not lab and not process and not namespace" tests
 
 ## make bench-startup   lbctl --help against importing typer, side by side
 bench-startup: venv

@@ -27,11 +27,16 @@ def deploy(
     Example:  lbctl deploy
               lbctl deploy --yes --json
     """
-    from cli import printing  # noqa: PLC0415 (as all below: `lbctl --help` must not wait for pyinfra)
-    from fleet import deployment, source  # noqa: PLC0415
+    from fleet import source  # noqa: PLC0415 (as all below: `lbctl --help` must not wait for pydantic and pyinfra)
+
+    blueprint = source.blueprint(cluster_file(ctx, cluster))
+    # Only now: it changes the whole process, and a mistake in a file is said without it.
+    import fleet.green  # noqa: F401, PLC0415
+    from cli import printing  # noqa: PLC0415
+    from fleet import deployment  # noqa: PLC0415
     from fleet.session import Session  # noqa: PLC0415
 
-    with Session(source.blueprint(cluster_file(ctx, cluster)), overwrite=overwrite) as session:
+    with Session(blueprint, overwrite=overwrite) as session:
         wanted = deployment.look_and_plan(session)
         if not json_:
             printing.plan(wanted, None)

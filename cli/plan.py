@@ -22,12 +22,17 @@ def plan(
     Example:  lbctl plan
               lbctl plan --no-diff --check
     """
-    from cli import printing  # noqa: PLC0415 (as all below: `lbctl --help` must not wait for pyinfra)
+    from fleet import source  # noqa: PLC0415 (as all below: `lbctl --help` must not wait for pydantic and pyinfra)
+
+    blueprint = source.blueprint(cluster_file(ctx, cluster))
+    # Only now: it changes the whole process, and a mistake in a file is said without it.
+    import fleet.green  # noqa: F401, PLC0415
+    from cli import printing  # noqa: PLC0415
     from cluster.errors import Exit  # noqa: PLC0415
-    from fleet import deployment, source  # noqa: PLC0415
+    from fleet import deployment  # noqa: PLC0415
     from fleet.session import Session  # noqa: PLC0415
 
-    with Session(source.blueprint(cluster_file(ctx, cluster))) as session:
+    with Session(blueprint) as session:
         found = deployment.look_and_plan(session)
         printing.plan(found, deployment.texts(session, found) if diff and not json_ else None, as_json=json_)
     if found.unreachable:

@@ -1,34 +1,31 @@
 """The hosts of one cluster, connected for as long as one command runs.
 
 pyinfra's State serves one preparation and one execution; each step gets a fresh one, and the connections move on to it.
+Programs that use a Session import `fleet.green` before everything else.
 """
 
-from gevent import monkey
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
 
-monkey.patch_all()  # before anything that opens a socket: pyinfra's timeouts and parallel connections rely on it
+import gevent
+from pyinfra.api import Config, Host, Inventory, State
+from pyinfra.api.connect import connect_all, disconnect_all
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.operations import run_ops
+from pyinfra.api.state import StateStage
+from pyinfra.context import ctx_host, ctx_state
 
-import logging  # noqa: E402 (after the patch, as everything below)
-import re  # noqa: E402
-from collections.abc import Callable, Iterable, Mapping  # noqa: E402
-from contextlib import suppress  # noqa: E402
-from dataclasses import dataclass, field  # noqa: E402
-from types import TracebackType  # noqa: E402
-from typing import Any, Self  # noqa: E402
-
-import gevent  # noqa: E402
-from pyinfra.api import Config, Host, Inventory, State  # noqa: E402
-from pyinfra.api.connect import connect_all, disconnect_all  # noqa: E402
-from pyinfra.api.exceptions import PyinfraError  # noqa: E402
-from pyinfra.api.operations import run_ops  # noqa: E402
-from pyinfra.api.state import StateStage  # noqa: E402
-from pyinfra.context import ctx_host, ctx_state  # noqa: E402
-
-from cluster.footprint import Blueprint  # noqa: E402
-from cluster.observed import HostState  # noqa: E402
-from facts.text import texts  # noqa: E402
-from fleet import source  # noqa: E402
-from operations import observation  # noqa: E402
-from operations.errors import NoAnswerError  # noqa: E402
+from cluster.footprint import Blueprint
+from cluster.observed import HostState
+from facts.text import texts
+from fleet import source
+from operations import observation
+from operations.errors import NoAnswerError
 
 CONNECT_LIMIT = 10
 """Seconds for a connection to come about."""

@@ -20,6 +20,8 @@ import pytest
 from clustercheck import clustercheck
 from tests.clustercheck.conftest import CLIENT, SYNCED, Program, Server, until
 
+pytestmark = pytest.mark.process
+
 Start = Callable[..., Program]
 
 

@@ -3,7 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.transports.conftest import Machines
+
+pytestmark = pytest.mark.process
 
 SECRET = "hunter2-and-more"
 

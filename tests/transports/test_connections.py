@@ -7,7 +7,11 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
 from tests.transports.conftest import Machines, make_key
+
+pytestmark = pytest.mark.process
 
 
 def test_connects_and_takes_the_delay_out_and_leaves_nothing_open(machines: Machines) -> None:

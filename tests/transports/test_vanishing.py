@@ -11,6 +11,8 @@ from pyroute2 import IPRoute, NetNS, netns
 
 from tests.transports.conftest import Machines, Program
 
+pytestmark = pytest.mark.process
+
 NEAR, FAR = "192.0.2.1", "192.0.2.2"
 
 
