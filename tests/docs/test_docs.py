@@ -56,6 +56,7 @@ def commands(text: str) -> list[tuple[str, list[str]]]:
     return found
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("page", "only", "text"), blocks())
 def test_commands_run(page: str, only: str, text: str, tmp_path: Path) -> None:
     shutil.copytree(HOUSE / "inventory", tmp_path / "inventory")
