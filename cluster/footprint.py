@@ -85,7 +85,7 @@ class Blueprint:
         yield self._connection_table()
         if Mode.NAT in modes:
             yield self._forwarding(name)
-            yield self._masquerade()
+            yield self._masquerade(name)
         yield self._keepalived(name)
 
     # Real servers
@@ -218,7 +218,7 @@ class Blueprint:
         }
         return Part(Thing.FORWARDING, sysctls=sysctls, files=(self._sysctl_file("forwarding", sysctls),))
 
-    def _masquerade(self) -> Part:
+    def _masquerade(self, name: str) -> Part:
         d = self.declaration
         services = sorted({(s.protocol, s.server_port or s.port) for s in d.service.values()})
         servers = [server.address for server in d.real_server.values()]
@@ -237,10 +237,32 @@ class Blueprint:
                 for protocol, port in services
             ] + [f"-s {server}/32 -j MASQUERADE" for server in servers]
         chain = Chain("nat", "LBCTL-MASQUERADE", "POSTROUTING", tuple(rules))
-        program = File(f"{LIBRARY}/masquerade", self.render("masquerade.j2", {"chains": (chain,)}), mode=0o755)
+        chains = (*self._untracked(name), chain)
+        program = File(f"{LIBRARY}/masquerade", self.render("masquerade.j2", {"chains": chains}), mode=0o755)
         unit_file, unit = self._service("lbctl-masquerade", "masquerade.service.j2", {"program": program.path}, program)
-        return Part(
-            Thing.MASQUERADE, packages=("iptables",), chains=(chain,), files=(program, unit_file), units=(unit,)
+        return Part(Thing.MASQUERADE, packages=("iptables",), chains=chains, files=(program, unit_file), units=(unit,))
+
+    def _untracked(self, name: str) -> tuple[Chain, Chain]:
+        """What the director itself says to servers and peers, and hears from them, stays out of the kernel's list of connections.
+
+        Masquerading makes the kernel list every connection that it sees, for two minutes after its end. Health checks alone fill
+        the list of a small machine; then nothing new is let through, VRRP's advertisements neither, and both directors become
+        active (seen with 192 MB: room for 1536, and 2880 checks in two minutes).
+        """
+        d = self.declaration
+        services = {service.server_port or service.port for service in d.service.values()}
+        checks = {c.checker.port for s in configuration(d, name).virtual_servers for c in s.destinations if c.checker}
+        # snat: connections of clients must be in the list, and a check of the service's own port looks like one of them.
+        ports = sorted(checks - services if d.nat.return_path is ReturnPath.SNAT else checks)
+        peers = [other.address for other in d.director.values() if d.vrrp.unicast and other is not d.director[name]]
+        pairs = [(server.address, port) for server in d.real_server.values() for port in ports]
+        out = ["-d 224.0.0.0/4", *(f"-d {peer}/32" for peer in peers)]
+        out += [f"-d {server}/32 -p tcp -m tcp --dport {port}" for server, port in pairs]
+        back = ["-d 224.0.0.0/4", *(f"-s {peer}/32" for peer in peers)]
+        back += [f"-s {server}/32 -p tcp -m tcp --sport {port}" for server, port in pairs]
+        return (
+            Chain("raw", "LBCTL-UNTRACKED-OUT", "OUTPUT", tuple(f"{match} -j CT --notrack" for match in out)),
+            Chain("raw", "LBCTL-UNTRACKED-IN", "PREROUTING", tuple(f"{match} -j CT --notrack" for match in back)),
         )
 
     def _keepalived(self, name: str) -> Part:

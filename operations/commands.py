@@ -154,7 +154,10 @@ def _remove_link(link: Link) -> str:
 
 def _remove_chain(chain: Chain) -> str:
     jump = f"iptables -w 10 -t {chain.table} -D {chain.hook} -j {chain.name} 2>/dev/null || :; " if chain.hook else ""
-    return f"{jump}iptables -w 10 -t {chain.table} -F {chain.name}; iptables -w 10 -t {chain.table} -X {chain.name}"
+    # An empty nat table still has the kernel list every connection: it goes, unless somebody else has rules in it.
+    unload = "; modprobe -q -r iptable_nat 2>/dev/null || :" if chain.table == "nat" else ""
+    remove = f"iptables -w 10 -t {chain.table} -F {chain.name}; iptables -w 10 -t {chain.table} -X {chain.name}"
+    return f"{jump}{remove}{unload}"
 
 
 def _add_user(name: str) -> str:

@@ -1,14 +1,10 @@
 """What all rooms share: one booted lab for the whole run, and the option that rewrites golden files."""
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-# Before anything of the house: pytest puts tests/ on the path, where tests/cluster would stand in for cluster.
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from lab.lab import Lab
 from lab.topology import DATABASES

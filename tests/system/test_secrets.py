@@ -1,0 +1,95 @@
+"""VRRP's password: it reaches the directors, and nothing else anywhere."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cluster.errors import Exit
+from cluster.vocabulary import Mode
+from lab.lab import Lab
+from tests.system.machines import Cluster
+from tests.variants import PASSWORD, Variant
+
+pytestmark = pytest.mark.lab
+
+# Prints the command lines and environments in which the password stands; the pattern comes on standard input.
+WATCH = """\
+cat >/run/pattern; while [ ! -e /run/enough ]; do
+grep -alFf /run/pattern /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null; sleep 0.05; done
+rm -f /run/pattern /run/enough"""
+
+
+@contextmanager
+def watched(lab: Lab, hosts: list[str]) -> Iterator[list[str]]:
+    """What the password was seen in meanwhile, in the process lists of these hosts and of the operator."""
+    seen: list[str] = []
+    enough = threading.Event()
+
+    def there(host: str) -> None:
+        seen.extend(lab.exec(host, WATCH, stdin=f"{PASSWORD}\n", timeout=600).stdout.split())
+
+    def here() -> None:
+        while not enough.wait(0.05):
+            for file in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    words = file.read_bytes()
+                except OSError:
+                    continue  # it has ended meanwhile
+                if PASSWORD.encode() in words:
+                    seen.append(words.decode(errors="replace"))
+
+    threads = [threading.Thread(target=there, args=(host,)) for host in hosts] + [threading.Thread(target=here)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield seen
+    finally:
+        enough.set()
+        for host in hosts:
+            lab.exec(host, "touch /run/enough")
+        for thread in threads:
+            thread.join()
+
+
+def test_password(cluster: Cluster) -> None:
+    cluster.declare(Variant(Mode.DR, "persistent"))
+    directors = list(cluster.declaration.director)
+    before = cluster.lbctl("deploy", "--yes")
+    assert before.status == Exit.DONE, before.output
+
+    cluster.declare(Variant(Mode.DR, "persistent", vrrp="password"))
+    with watched(cluster.lab, directors) as seen:
+        plan = cluster.lbctl("plan")
+        json = cluster.lbctl("plan", "--json")
+        deploy = cluster.pyinfra("-vvv")
+    assert seen == []
+    assert "auth_pass ***" in plan.output
+    assert deploy.status == Exit.DONE, deploy.output
+    for run in (plan, json, deploy):
+        assert PASSWORD not in run.output
+
+    for host in directors:
+        conf = "/etc/keepalived/keepalived.conf"
+        assert cluster.on(host, f"stat -c '%a %U' {conf}") == "600 root"
+        assert f"auth_pass {PASSWORD}" in cluster.on(host, f"cat {conf}")
+        assert PASSWORD not in cluster.on(host, "journalctl --no-pager")
+        # It stands in no file that anybody else can read. (journald's are binary, and were read above.)
+        having = (
+            "find /etc /run /tmp /usr/local /var -xdev -type f -perm /077 ! -name '*.journal' -exec grep -lFf - {} +"
+        )
+        assert cluster.on(host, having, check=False, stdin=f"{PASSWORD}\n") == ""
+    active = cluster.active()
+    cluster.table_settles(active)
+
+    # Back again: the copy of the previous file that is kept has the password, and is root's alone.
+    cluster.declare(Variant(Mode.DR, "persistent"))
+    after = cluster.lbctl("deploy", "--yes", "--json")
+    assert after.status == Exit.DONE, after.output
+    assert PASSWORD not in after.output
+    for host in directors:
+        kept = "/var/lib/lbctl/previous/etc:keepalived:keepalived.conf"
+        assert cluster.on(host, f"stat -c '%a %U' {kept}; grep -c {PASSWORD} {kept}").split() == ["600", "root", "1"]
+    cluster.active()
