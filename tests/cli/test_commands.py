@@ -39,6 +39,7 @@ def test_the_list_has_every_command_in_one_line(lbctl: Lbctl) -> None:
     assert [line.split()[0] for line in listed if line.strip()] == list(commands.COMMANDS)
 
 
+@pytest.mark.process
 def test_help_needs_nothing_heavy() -> None:
     code = "import atexit, sys; atexit.register(lambda: print(*sys.modules)); from cli.main import main; main()"
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)
@@ -168,6 +169,7 @@ def output_on_a_terminal(arguments: list[str], **environment: str) -> str:
     return said
 
 
+@pytest.mark.process
 def test_colour_only_on_a_terminal(declaration: Path) -> None:
     declaration.write_text("x")
     arguments = ["validate", str(declaration)]
@@ -176,12 +178,14 @@ def test_colour_only_on_a_terminal(declaration: Path) -> None:
     assert "\x1b" not in subprocess.run([LBCTL, *arguments], capture_output=True, text=True, check=False).stderr
 
 
+@pytest.mark.process
 def test_completion() -> None:
     environment = {"_LBCTL_COMPLETE": "complete_bash", "COMP_WORDS": "lbctl va", "COMP_CWORD": "1"}
     done = subprocess.run([LBCTL], env=os.environ | environment, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["validate"]
 
 
+@pytest.mark.process
 def test_a_closed_pipe_is_no_fault(declaration: Path) -> None:
     read, write = os.pipe()
     os.close(read)

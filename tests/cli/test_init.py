@@ -140,6 +140,7 @@ def test_a_folder_that_cannot_be(lbctl: Lbctl, declaration: Path) -> None:
     assert "name a file in a folder" in result.stderr
 
 
+@pytest.mark.process
 def test_at_a_terminal(tmp_path: Path) -> None:
     """What is missing is asked for, again where the answer will not do."""
     answers = [

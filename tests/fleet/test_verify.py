@@ -17,6 +17,8 @@ from fleet.verify import Login, client_at, script, verify
 LAB = (Path(__file__).parents[2] / "inventory/lab.toml").read_text()
 SECRET = 'it\'s "se$cret"'
 
+pytestmark = pytest.mark.process
+
 Install = Callable[[str, str], None]
 
 
