@@ -50,7 +50,7 @@ pure: venv
 
 ## make bench-startup   lbctl --help against importing typer, side by side
 bench-startup: venv
-	@$(PYTHON) benchmarks/startup.py
+	@$(PYTHON) -m benchmarks.startup
 
 ## make lock            pins the dependencies anew
 lock: venv

@@ -6,9 +6,13 @@ passive ones first, the active one last; only then is what nobody uses any more 
 
 from pyinfra import host
 
-from operations import director, gate, observation, real_server
+from operations import director, gate, observation, packages, real_server
 
 is_director = "directors" in host.groups
+
+if is_director:
+    director.refuse_hand_edited()
+packages.install()
 
 if not is_director:
     real_server.prepare()

@@ -26,7 +26,7 @@ app = typer.Typer(
 
 _PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
-Name = Annotated[str, typer.Option("--name", envvar="LBCTL_LAB_NAME", help="Which lab; they run side by side.")]
+Name = Annotated[str, typer.Option("--name", envvar="LBCTL_LAB", help="Which lab; they run side by side.")]
 Host = Annotated[str, typer.Argument(metavar="HOST", help="db1, db2, db3, lb1 or lb2.")]
 Command = Annotated[list[str] | None, typer.Argument(metavar="COMMAND...", show_default=False)]
 

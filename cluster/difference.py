@@ -39,7 +39,7 @@ class Difference:
 def differences(wanted: Footprint, known: Footprint, seen: HostState) -> tuple[Difference, ...]:
     """All differences: what to build in the order of building, then what to remove in the opposite order.
 
-    `known` is the footprint of all modes: what of it is there and not wanted goes.
+    `known` is all that could have been left there (`Blueprint.known`): what of it is there and not wanted goes.
     """
     build = [
         Difference(p.thing, Action.BUILD, item, kind, what)
@@ -162,9 +162,10 @@ class _Leftovers:
 
     def packet_paths(self) -> Iterator[Found]:
         part, mine, seen = self.part, self.mine, self.seen
-        tables = {route.table for route in part.routes}
+        # In a table that we use now everything is ours; in one that we may have used, only what we would have put there.
+        tables = {route.table for route in mine.routes}
         for route in sorted(seen.routes - set(mine.routes), key=str):
-            if route.table in tables:
+            if route.table in tables or route in part.routes:
                 yield "route", route, f"remove route {show_route(route)}"
         unwanted = {chain.name for chain in part.chains} - {chain.name for chain in mine.chains}
         for chain in seen.chains:
@@ -193,12 +194,12 @@ def _is_ours(link: Link, seen: HostState) -> bool:
 
 
 def _extra_rules(part: Part, mine: Part, seen: HostState) -> Iterator[Rule]:
-    tables = {rule.table for rule in part.rules}
+    tables = {rule.table for rule in mine.rules}
     once = list(mine.rules)
     for rule in seen.rules:
         if rule in once:
             once.remove(rule)
-        elif rule.table in tables:
+        elif rule.table in tables or rule in part.rules:
             yield rule
 
 

@@ -5,7 +5,7 @@ another mode (the return path takes replies from the server's own address only, 
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,6 +66,19 @@ class Blueprint:
             self._made[key] = tuple(sorted(parts, key=lambda part: list(Thing).index(part.thing)))
         return self._made[key]
 
+    def known(self, host: str) -> Footprint:
+        """All that a declaration of these hosts could have left on `host`: by any mode, by each of nat's return paths, and the
+        health service also where nobody asks for it now. What of it is there and not wanted is a leftover.
+        """
+        key = (host, frozenset[Mode]())
+        if key not in self._made:
+            d = self.declaration
+            ways = [d.model_copy(update={"nat": d.nat.model_copy(update={"return_path": way})}) for way in ReturnPath]
+            footprints = [Blueprint(way, self.render, self.password).footprint(host, ALL_MODES) for way in ways]
+            health = () if self.role(host) is Role.DIRECTOR else (self._clustercheck(),)
+            self._made[key] = merged([part for footprint in (*footprints, health) for part in footprint])
+        return self._made[key]
+
     def role(self, host: str) -> Role:
         return Role.DIRECTOR if host in self.declaration.director else Role.REAL_SERVER
 
@@ -124,10 +137,7 @@ class Blueprint:
         server = self.declaration.real_server[name]
         marked = self.declaration.nat.return_path is ReturnPath.FWMARK
         table = SEED_ROUTING_TABLE if marked else ROUTING_TABLE
-        ports = sorted({service.server_port or service.port for service in self.declaration.service.values()})
-        protocols = {
-            service.server_port or service.port: service.protocol for service in self.declaration.service.values()
-        }
+        answers = sorted({(s.protocol, s.server_port or s.port) for s in self.declaration.service.values()})
         if marked:
             rules: tuple[Rule, ...] = (Rule(preference=ROUTING_TABLE, table=table, mark=SEED_ROUTING_TABLE),)
             chains: tuple[Chain, ...] = (
@@ -136,16 +146,16 @@ class Blueprint:
                     "LBCTL-RETURN",
                     "OUTPUT",
                     tuple(
-                        f"-s {server.address}/32 -p {protocols[port]} -m {protocols[port]} --sport {port} "
+                        f"-s {server.address}/32 -p {protocol} -m {protocol} --sport {port} "
                         f"-j MARK --set-xmark 0x{SEED_ROUTING_TABLE:x}/0xffffffff"
-                        for port in ports
+                        for protocol, port in answers
                     ),
                 ),
             )
         else:
             rules = tuple(
-                Rule(ROUTING_TABLE, table, source=server.address, protocol=protocols[port], source_port=port)
-                for port in ports
+                Rule(ROUTING_TABLE, table, source=server.address, protocol=protocol, source_port=port)
+                for protocol, port in answers
             )
             chains = ()
         routes = self._return_routes(table, server.interface)
@@ -290,6 +300,38 @@ class Blueprint:
         revision = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
         text = self.render(template, {**values, "revision": revision})
         return File(f"/etc/systemd/system/{name}.service", text), Unit(f"{name}.service", revision)
+
+
+def merged(parts: Iterable[Part]) -> Footprint:
+    """One part for each thing, with what all of its versions consist of. Of a file the first version stays."""
+    things: dict[Thing, list[Part]] = {}
+    for part in parts:
+        things.setdefault(part.thing, []).append(part)
+    return tuple(_merged(thing, things[thing]) for thing in Thing if thing in things)
+
+
+def _merged(thing: Thing, versions: list[Part]) -> Part:
+    def each(name: str) -> tuple[Any, ...]:
+        items = {
+            getattr(item, "path", item): item for part in reversed(versions) for item in reversed(getattr(part, name))
+        }
+        return tuple(reversed(items.values()))
+
+    names = (
+        "packages",
+        "users",
+        "modules",
+        "files",
+        "links",
+        "addresses",
+        "routes",
+        "rules",
+        "chains",
+        "database_users",
+    )
+    units = {unit.name: unit for part in versions for unit in part.units}
+    sysctls = {key: value for part in versions for key, value in part.sysctls.items()}
+    return Part(thing, sysctls=sysctls, units=tuple(units.values()), **{name: each(name) for name in names})
 
 
 def _of_interface(interface: str, setting: str) -> str:

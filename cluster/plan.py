@@ -1,5 +1,7 @@
 """The plan: from what is declared and what was seen to the steps that lead there, in an order that keeps services served.
 
+Software is installed first, everywhere: a daemon without its configuration does not start.
+
 1. Real servers get what the declared mode needs, and keep what directors use now.
 2. Where what directors must agree on changes, the passive ones stop.
 3. Directors change one at a time: passive ones first, the active one last. Nobody was cut off: servers carry both ways.
@@ -13,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from cluster.difference import Action, Difference, differences
-from cluster.footprint import ALL_MODES, Blueprint
+from cluster.footprint import Blueprint
 from cluster.observed import HostState
 from cluster.order import modes_in_use, modes_to_keep, standing_down, turns
 from cluster.parts import Thing
@@ -23,6 +25,7 @@ from cluster.vocabulary import Mode
 class Work(StrEnum):
     """What is done in a step: the names are those of the functions in `operations`."""
 
+    INSTALL = "install"
     PREPARE = "prepare"
     STAND_DOWN = "stand down"
     CONFIGURE = "configure"
@@ -97,6 +100,7 @@ class _Planner:
     def steps(
         self, directors: Mapping[str, HostState | None], servers: Mapping[str, HostState | None]
     ) -> Iterator[Step]:
+        yield from self.step(Work.INSTALL, "install software", {**servers, **directors}, self.in_use)
         yield from self.step(Work.PREPARE, "prepare real servers", servers, self.in_use)
         asked = {name: state for name, state in directors.items() if state}
         declaration, contract = self.blueprint.declaration, self.blueprint.contract
@@ -122,9 +126,9 @@ class _Planner:
             yield Step(work, title, changes)
 
     def changes(self, work: Work, name: str, state: HostState, modes: frozenset[Mode]) -> tuple[Difference, ...]:
-        found = differences(self.blueprint.footprint(name, modes), self.blueprint.footprint(name, ALL_MODES), state)
+        found = differences(self.blueprint.footprint(name, modes), self.blueprint.known(name), state)
         action = Action.REMOVE if work is Work.RETIRE else Action.BUILD
-        return tuple(difference for difference in found if difference.action is action)
+        return tuple(d for d in found if d.action is action and (d.kind == "package") is (work is Work.INSTALL))
 
     def hand_edited(self, steps: tuple[Step, ...], seen: Mapping[str, HostState | None]) -> Iterator[tuple[str, str]]:
         for step in steps:

@@ -7,7 +7,7 @@ from cluster.errors import Exit, HostError
 from cluster.observed import HostState
 from cluster.plan import Plan, Step, Work, plan
 from fleet.session import Result, Session
-from operations import director, gate, keepalived, real_server
+from operations import director, gate, keepalived, packages, real_server
 from operations.thing import hand_edited
 
 Progress = Callable[[Step, Mapping[str, Result] | None], None]
@@ -63,6 +63,8 @@ def carry_out(session: Session, wanted: Plan, progress: Progress = _silent) -> R
 
 
 def _work(step: Step) -> Callable[[], object]:
+    if step.work is Work.INSTALL:
+        return packages.install
     if step.work is Work.PREPARE:
         return real_server.prepare
     if step.work is Work.STAND_DOWN:
@@ -112,9 +114,10 @@ def preflight(session: Session, wanted: Plan, *, overwrite: bool) -> None:
 
 def _with_new_configuration(wanted: Plan) -> list[str]:
     """Directors that get another keepalived.conf and have keepalived to ask about it."""
+    without = {host for step in wanted.steps if step.work is Work.INSTALL for host in step.changes}
     return [
         host
         for step in wanted.steps
         for host, changes in step.changes.items()
-        if any(c.kind == "file" and c.item.guarded for c in changes) and not any(c.kind == "package" for c in changes)
+        if any(c.kind == "file" and c.item.guarded for c in changes) and host not in without
     ]

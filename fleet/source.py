@@ -7,7 +7,8 @@ from typing import Any
 from cluster.declaration import Declaration, Secret, Ssh
 from cluster.errors import RequestError
 from cluster.footprint import Blueprint
-from cluster.reading import read
+from cluster.lines import line_of
+from cluster.reading import Complaint, DeclarationError, read
 from cluster.rules import password_problem
 from templates import render
 
@@ -47,7 +48,8 @@ def _password(found: Declaration) -> str | None:
     password = _secret(found.vrrp.password, Path(found.source).parent)
     problem = password_problem(password)
     if problem:
-        raise RequestError(f"{found.source}: vrrp.password: {problem}")
+        line = line_of(Path(found.source).read_text(encoding="utf-8"), ("vrrp", "password"))
+        raise DeclarationError([Complaint(found.source, line, "vrrp.password", problem)])
     return password
 
 
@@ -59,10 +61,9 @@ def _secret(where: Secret, folder: Path) -> str:
     path = folder / Path(where.file or "").expanduser()
     try:
         return path.read_text(encoding="utf-8").rstrip("\n")
-    except OSError as error:
-        raise RequestError(
-            f"vrrp.password: {path}: {error.strerror}", cure="write the password into that file"
-        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise RequestError(f"vrrp.password: {path}: {why}", cure="write the password into that file") from None
 
 
 def hosts(plan: Blueprint, group: str) -> list[tuple[str, dict[str, Any]]]:

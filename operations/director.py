@@ -4,10 +4,10 @@ from pyinfra import host
 from pyinfra.api import deploy
 
 from cluster.observed import HostState
-from cluster.order import modes_in_use, standing_down, turns
+from cluster.order import standing_down, turns
 from cluster.parts import Thing
 from operations import keepalived, observation, thing
-from operations.inventory import states
+from operations.inventory import modes_in_use_now, states
 
 
 def turn() -> int:
@@ -28,13 +28,15 @@ def stand_down() -> None:
         keepalived.stopped(name="keepalived stands down")
 
 
+def refuse_hand_edited() -> None:
+    """Raises HandEditedError before any host is changed: with -y pyinfra does not look into operations while it prepares."""
+    thing.refuse_hand_edited(host, modes_in_use_now(host))
+
+
 @deploy("director")
 def configure() -> None:
     """keepalived and what it needs, for the declared mode and those that directors still use."""
-    plan = observation.blueprint(host)
-    modes = modes_in_use(plan.declaration, [state for state in states(host, "directors").values() if state])
-    # Here already, before any host is changed: with -y pyinfra does not look into operations while it prepares.
-    thing.refuse_hand_edited(host, modes)
+    modes = modes_in_use_now(host)
     for part in observation.footprint(host, modes):
         operation = keepalived.configured if part.thing is Thing.KEEPALIVED else thing.present
         operation(name=str(part.thing), thing=part.thing, modes=modes)

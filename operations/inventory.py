@@ -3,6 +3,8 @@
 from pyinfra.api import Host
 
 from cluster.observed import HostState
+from cluster.order import modes_in_use
+from cluster.vocabulary import Mode
 from operations import observation
 from operations.errors import NoAnswerError
 
@@ -10,6 +12,12 @@ from operations.errors import NoAnswerError
 def _group(host: Host, name: str) -> list[Host]:
     inventory = host.state.inventory
     return list(inventory.get_group(name)) if name in inventory.groups else []
+
+
+def modes_in_use_now(host: Host) -> frozenset[Mode]:
+    """The declared mode and those that directors use."""
+    declaration = observation.blueprint(host).declaration
+    return modes_in_use(declaration, [state for state in states(host, "directors").values() if state])
 
 
 def directors(host: Host) -> list[Host]:

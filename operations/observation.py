@@ -13,7 +13,7 @@ from gevent.lock import RLock
 from pyinfra.api import Host, State
 
 from cluster.difference import Difference, differences
-from cluster.footprint import ALL_MODES, Blueprint
+from cluster.footprint import Blueprint
 from cluster.observed import HostState
 from cluster.parts import Footprint
 from cluster.question import Question, question
@@ -56,7 +56,7 @@ def asked_of(plan: Blueprint, name: str) -> Question:
     """What to ask a host: all that any mode could have left there."""
     declaration = plan.declaration
     return question(
-        plan.footprint(name, ALL_MODES),
+        plan.known(name),
         director=plan.role(name) is Role.DIRECTOR,
         database_socket=declaration.clustercheck.socket,
         ports=sorted({service.server_port or service.port for service in declaration.service.values()}),
@@ -91,4 +91,4 @@ def footprint(host: Host, modes: Iterable[Mode]) -> Footprint:
 
 def found(host: Host, modes: Iterable[Mode]) -> tuple[Difference, ...]:
     """How the host differs from the footprint of `modes`."""
-    return differences(footprint(host, modes), footprint(host, ALL_MODES), seen(host))
+    return differences(footprint(host, modes), blueprint(host).known(name_of(host)), seen(host))

@@ -3,17 +3,15 @@
 from pyinfra import host
 from pyinfra.api import deploy
 
-from cluster.order import modes_in_use
 from cluster.parts import Thing
 from operations import observation, thing
-from operations.inventory import states
+from operations.inventory import modes_in_use_now, states
 
 
 @deploy("real server")
 def prepare() -> None:
     """All that the declared mode and those that directors use now need: nothing is taken away before directors have moved."""
-    plan = observation.blueprint(host)
-    modes = modes_in_use(plan.declaration, [state for state in states(host, "directors").values() if state])
+    modes = modes_in_use_now(host)
     # A health service that is restarted says nothing for a moment, and directors take its server out. So one server after the
     # other, as soon as there is one that serves.
     live = any(state and state.destinations for state in states(host, "directors").values())

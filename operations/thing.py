@@ -51,6 +51,14 @@ def built(thing: Thing, modes: Iterable[Mode], missing: Sequence[Difference]) ->
 
 
 @operation()
+def software(modes: Iterable[Mode]) -> Commands:
+    """The packages of all things, by one call of apt."""
+    missing = [d for d in observation.found(current, modes) if d.kind == "package"]
+    if missing:
+        yield from run(missing)
+
+
+@operation()
 def absent() -> Commands:
     """Take away what is ours and no mode needs that is declared or may still be in use.
 

@@ -32,7 +32,7 @@ def test_bare_machines_get_servers_first_then_directors(variant: Variant) -> Non
     blueprint = variant.blueprint
     steps = plan(blueprint, dict.fromkeys(blueprint.declaration.hosts(), HostState())).steps
     works = [step.work for step in steps]
-    assert works == [Work.PREPARE, *[Work.CONFIGURE] * len(blueprint.declaration.director)]
+    assert works == [Work.INSTALL, Work.PREPARE, *[Work.CONFIGURE] * len(blueprint.declaration.director)]
 
 
 def replay(found: Plan, old: Mode, new: Mode, blueprint: Blueprint) -> None:
@@ -64,7 +64,7 @@ def test_nothing_is_removed_before_the_last_director_has_moved() -> None:
     blueprint = Variant(Mode.NAT).blueprint
     steps = plan(blueprint, seen_in(blueprint, Mode.DR)).steps
     actions = [{d.action for changes in step.changes.values() for d in changes} for step in steps]
-    assert actions == [{Action.BUILD}] * 3 + [{Action.REMOVE}]
+    assert actions == [{Action.BUILD}] * 4 + [{Action.REMOVE}]  # software, servers, two directors; leftovers
 
 
 def test_connections_that_still_use_the_old_mode_keep_its_footprint() -> None:

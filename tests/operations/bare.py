@@ -8,11 +8,11 @@ from typing import Self
 SET_UP = """\
 set -e
 mount -t tmpfs etc /etc; mount -t tmpfs local /usr/local; mount -t tmpfs lib /var/lib; mount -t tmpfs run /run
-mkdir -p /usr/local/sbin
+mkdir -p /usr/local/sbin /run/test
 echo root:x:0:0:root:/root:/bin/sh >/etc/passwd; echo root:x:0: >/etc/group; echo tcp 6 TCP >/etc/protocols
 cat >/usr/local/sbin/recorder <<'END'
 #!/bin/sh
-echo "${0##*/} $*" >>/var/lib/called
+echo "${0##*/} $*" >>/run/test/called
 END
 chmod 755 /usr/local/sbin/recorder
 for name in systemctl modprobe useradd apt-get; do ln -s recorder /usr/local/sbin/$name; done
@@ -56,4 +56,4 @@ class Bare:
 
     def called(self) -> list[str]:
         """How programs that change what a namespace cannot hold were called, since the last time."""
-        return self.run("cat /var/lib/called 2>/dev/null; rm -f /var/lib/called").splitlines()
+        return self.run("cat /run/test/called 2>/dev/null; rm -f /run/test/called").splitlines()

@@ -1,0 +1,161 @@
+"""The state of a host: what real machines printed (captured/), cut short and garbled, and the script that asks."""
+
+import subprocess
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+from pyinfra.api.exceptions import FactProcessError
+
+from cluster.footprint import ALL_MODES, guarded_text
+from cluster.keepalived import Endpoint
+from cluster.observed import HostState, UnreadableStateError, parse
+from cluster.parts import Address, Route, Rule
+from cluster.vocabulary import Mode
+from facts.state import State, script
+from operations.observation import asked_of
+from tests.operations.bare import Bare
+from tests.variants import MATRIX, SPECIAL, Variant
+
+CAPTURED = Path(__file__).parent / "captured"
+DIRECTOR = (CAPTURED / "director.txt").read_text()
+"""lb1 of the lab, half-way from nat to dr: its table has moved, the masquerading of nat is still there."""
+SERVER = (CAPTURED / "real_server.txt").read_text()
+"""db1 at the same moment."""
+
+
+def address(device: str, text: str) -> Address:
+    return Address(device, IPv4Address(text))
+
+
+def test_a_director() -> None:
+    state = parse(DIRECTOR)
+    conf = state.files["/etc/keepalived/keepalived.conf"]
+    assert (conf.mode, conf.owner, conf.guard) == (0o644, "root:root", "kept")
+    assert conf.sha256.startswith("c037ba7f")
+    assert state.packages == {"iptables", "ipvsadm", "keepalived"}
+    assert state.modules == {"ip_vs"}
+    assert state.sysctls["net/ipv4/ip_forward"] == "1"
+    assert state.before["net.ipv4.conf.all.send_redirects"] == "1"
+    assert state.addresses == {address("eth0", f"10.0.0.{last}") for last in (10, 11, 12)}
+    assert state.holds(IPv4Address("10.0.0.12"))
+    assert not state.holds(IPv4Address("10.0.0.4"))  # its own address, a /24, is nothing that floats
+    assert {(chain.table, chain.name, chain.hook): len(chain.rules) for chain in state.chains} == {
+        ("nat", "LBCTL-MASQUERADE", "POSTROUTING"): 6,
+        ("raw", "LBCTL-UNTRACKED-IN", "PREROUTING"): 4,
+        ("raw", "LBCTL-UNTRACKED-OUT", "OUTPUT"): 4,
+    }
+    keepalived = state.units["keepalived.service"]
+    assert (keepalived.active, keepalived.enabled, keepalived.stale) == (True, True, False)
+    assert (keepalived.revision, keepalived.contract) == (conf.sha256, "93bf5a927f32f3fa")
+    assert state.units["lbctl-masquerade.service"].contract is None
+    read, write = state.services
+    assert (read.endpoint, read.scheduler) == (Endpoint("", IPv4Address("10.0.0.10"), 3306), "rr")
+    assert [(str(d.address), d.port, d.mode, d.weight, d.active, d.inactive) for d in read.destinations] == [
+        ("10.0.0.2", 3306, Mode.DR, 10, 0, 5),
+        ("10.0.0.3", 3306, Mode.DR, 10, 0, 6),
+        ("10.0.0.1", 3306, Mode.DR, 10, 0, 7),
+    ]
+    assert [str(d.address) for d in write.destinations] == ["10.0.0.1"]
+    assert state.modes == {Mode.DR}
+
+
+def test_a_real_server() -> None:
+    state = parse(SERVER)
+    assert state.users == state.database_users == {"clustercheck"}
+    assert state.database == "up"
+    assert state.addresses == {address("dummy0", "10.0.0.10"), address("dummy0", "10.0.0.11")}
+    assert not state.holds(IPv4Address("10.0.0.10"))  # it carries it in silence
+    assert (state.links["dummy0"].up, state.links["dummy0"].kind) == (True, "dummy")
+    assert (state.links["tunl0"].up, state.links["tunl0"].received_packets) == (False, 31)
+    own = Rule(100, 100, source=IPv4Address("10.0.0.1"), protocol="tcp", source_port=3306)
+    assert own in state.rules
+    assert {route for route in state.routes if route.table == 100} == {
+        Route(100, "default", "eth0", IPv4Address("10.0.0.12")),
+        Route(100, "default", kind="unreachable", metric=4278198272),
+        Route(100, "10.0.0.4", "eth0"),
+        Route(100, "10.0.0.6", "eth0"),
+    }
+    assert state.chains == ()
+    assert state.established == ()
+
+
+@pytest.mark.parametrize("text", [DIRECTOR, SERVER], ids=["director", "real_server"])
+def test_an_answer_that_is_cut_short_is_an_error(text: str) -> None:
+    """After each line, and in the middle of each."""
+    lines = text.splitlines(keepends=True)
+    for count in range(len(lines)):
+        before = "".join(lines[:count])
+        for cut in (before, before + lines[count][: len(lines[count]) // 2]):
+            with pytest.raises(UnreadableStateError):
+                parse(cut)
+
+
+GARBLED = [
+    ("#units\nId=", "#units\nGarbage\nId=keepalived.service\n\nId="),
+    ('[{"ifindex":1,', "Segmentation fault\n[{"),
+    (" 644 root:root", " rw-r--r-- root:root"),
+    ("0A00000A:0CEA", "0A00000A"),
+    ("Route   10", "Pigeon  10"),
+]
+
+
+@pytest.mark.parametrize(("old", "new"), GARBLED, ids=[new.strip()[:20] for _, new in GARBLED])
+def test_an_answer_that_makes_no_sense_is_an_error(old: str, new: str) -> None:
+    assert old in DIRECTOR
+    with pytest.raises(UnreadableStateError):
+        parse(DIRECTOR.replace(old, new))
+
+
+def test_pyinfra_is_told_and_never_gets_a_default() -> None:
+    assert isinstance(State().process(DIRECTOR.splitlines()), HostState)
+    with pytest.raises(FactProcessError, match="stopped half-way"):
+        State().process(DIRECTOR.splitlines()[:-1])
+    assert State.default() is None
+
+
+FORMS = [form for form in (*MATRIX, *SPECIAL) if form.writer == "ranked" or form.vrrp != "plain"]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+def test_the_script_is_posix_shell(form: Variant) -> None:
+    for host in form.declaration.hosts():
+        text = script(asked_of(form.blueprint, host))
+        checked = subprocess.run(["dash", "-n"], input=text, text=True, capture_output=True, check=False)
+        assert (checked.returncode, checked.stderr) == (0, "")
+        assert form.password is None or form.password not in text
+
+
+@pytest.mark.namespace
+@pytest.mark.parametrize("host", ["lb1", "db1"])
+def test_a_bare_host_answers_and_is_not_changed(host: str) -> None:
+    blueprint = Variant(Mode.NAT).blueprint
+    with Bare() as bare:
+        bare.run("touch /run/test/mark; sleep 0.02")
+        state = parse(bare.run(script(asked_of(blueprint, host))))
+        assert bare.run("find /etc /usr/local /var/lib /run -newer /run/test/mark ! -path '/run/test*'") == ""
+        assert all(call.startswith("systemctl show ") for call in bare.called())
+    wanted = [file.path for part in blueprint.footprint(host, ALL_MODES) for file in part.files]
+    assert wanted
+    assert state.files == {}
+    assert state.users == state.database_users == frozenset()
+    assert {link for link in state.links if link in {"eth0", "lo"}} == {"eth0", "lo"}
+    assert state.before == {}
+    assert state.services == ()
+
+
+@pytest.mark.namespace
+def test_a_first_line_that_does_not_fit_the_rest_tells_of_an_edit() -> None:
+    conf = "/etc/keepalived/keepalived.conf"
+    ours = guarded_text("global_defs {\n}\n")
+    with Bare() as bare:
+
+        def guard(text: str) -> str | None:
+            bare.run(f"mkdir -p /etc/keepalived; cat >{conf} <<'END'\n{text}END\n")
+            return parse(bare.run(script(asked_of(Variant().blueprint, "lb1")))).files[conf].guard
+
+        assert guard(ours) == "kept"
+        assert guard(f"{ours}# by hand\n") == "edited"
+        assert guard(ours.replace("global_defs", "globaldefs")) == "edited"
+        assert guard("global_defs {\n}\n") is None
+        assert guard("") is None
