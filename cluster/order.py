@@ -13,14 +13,14 @@ def turns(declaration: Declaration, seen: Mapping[str, HostState], contract: str
     """The directors in the order in which they are to be changed.
 
     Passive ones first, the one that holds the virtual addresses last: what is wrong shows where no client is. When nobody
-    holds them the preferred one goes first, so that it becomes the active one. And when passive ones stand down, too: the
-    active one must have changed before they come back.
+    holds them the preferred one goes first, so that it becomes the active one. And when what peers must agree on changes, the
+    active one goes first: it must have changed before others come back, or come for the first time.
     """
     active = {name for name in declaration.director if name in seen and is_active(declaration, seen[name])}
     preferred = sorted(declaration.director, key=lambda name: -declaration.director[name].priority)
     if not active:
         return tuple(preferred)
-    active_first = bool(standing_down(declaration, seen, contract))
+    active_first = _on_other_terms(active, seen, contract)
     return tuple(sorted(preferred, key=lambda name: (name in active) is not active_first))
 
 
@@ -31,14 +31,20 @@ def standing_down(declaration: Declaration, seen: Mapping[str, HostState], contr
     addresses. Until they are back there is no redundancy.
     """
     running = {
-        name: unit.contract
+        name
         for name, state in seen.items()
         if name in declaration.director and (unit := state.units.get("keepalived.service")) and unit.active
     }
     active = {name for name in running if is_active(declaration, seen[name])}
-    if not any(running[name] != contract for name in active):
+    if not _on_other_terms(active, seen, contract):
         return ()
-    return tuple(name for name in running if name not in active)
+    return tuple(name for name in seen if name in running - active)
+
+
+def _on_other_terms(active: Iterable[str], seen: Mapping[str, HostState], contract: str) -> bool:
+    """Whether an active director runs what peers on the new terms would reject."""
+    units = (seen[name].units.get("keepalived.service") for name in active)
+    return any(unit.active and unit.contract != contract for unit in units if unit)
 
 
 def left_out(declaration: Declaration, director: str, seen: HostState) -> frozenset[tuple[str, str]]:
