@@ -60,12 +60,15 @@ def vrrp(draw: st.DrawFn) -> dict[str, Any]:
     return found
 
 
+INTERFACES = ("eth0", "enp1s0", "eth0.100", "bond-lan")
+
+
 @st.composite
-def declarations(draw: st.DrawFn) -> Declaration:
+def declarations(draw: st.DrawFn, interfaces: tuple[str, ...] = INTERFACES) -> Declaration:
     mode = draw(st.sampled_from(["dr", "tun", "nat"]))
     directors = draw(st.lists(st.integers(1, 254), min_size=1, max_size=3, unique=True))
     weights = draw(st.lists(st.integers(0, 65535), min_size=1, max_size=5).filter(any))
-    interface = draw(st.sampled_from(["eth0", "enp1s0", "eth0.100", "bond-lan"]))
+    interface = draw(st.sampled_from(interfaces))
     tree: dict[str, Any] = {
         "name": "galera",
         "mode": mode,

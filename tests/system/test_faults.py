@@ -186,7 +186,7 @@ def test_apt_fails(served: Cluster) -> None:
     try:
         failed = served.lbctl("deploy", "--yes")
         assert failed.status == Exit.FAILED, failed.output
-        assert f"{host}: keepalived: " in failed.output
+        assert f"{host}: software: " in failed.output
         assert "Unable to locate package ipvsadm" in failed.output
         plain = served.pyinfra()
         assert "Unable to locate package ipvsadm" in plain.output
