@@ -23,7 +23,7 @@ def verify(
         typer.Option(
             "--from",
             metavar="lab|here|HOST",
-            help="Where clients are: the lab's client, this machine, or a host that `ssh HOST` reaches."
+            help="Where clients are: the lab's client, this machine, a declared client, or a host that `ssh HOST` reaches."
             "  [default: here; lab for a lab's cluster]",
             show_default=False,
         ),
@@ -63,7 +63,7 @@ def verify(
     servers = [name.strip() for name in expect.split(",") if name.strip()]
     login = _login(user, password_env, defaults_file, in_lab=where == "lab")
     verdicts = verify(
-        declaration, client_at(where), login, count=count, expect=servers, connect_timeout=connect_timeout
+        declaration, client_at(where, declaration), login, count=count, expect=servers, connect_timeout=connect_timeout
     )
     _print(declaration, where, verdicts, json_=json_)
     faulty = sum(not verdict.healthy for verdict in verdicts)

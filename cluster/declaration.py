@@ -154,6 +154,12 @@ class RealServer(_Strict):
     ssh: Ssh | None = None
 
 
+class ClientHost(_Strict):
+    """Host of an application, from which `lbctl verify --from NAME` connects. Nothing is installed there."""
+
+    ssh: Ssh
+
+
 class Clustercheck(_Strict):
     """The health service on the real servers."""
 
@@ -177,6 +183,7 @@ class Declaration(_Strict):
     ssh: Ssh = Ssh()
     director: Mapping[Name, Director] = Field(min_length=1)
     real_server: Mapping[Name, RealServer] = Field(min_length=1)
+    client: Mapping[Name, ClientHost] = {}
     _source: str = PrivateAttr(default="")
 
     @property

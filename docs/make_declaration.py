@@ -75,6 +75,7 @@ TABLES: dict[str, tuple[type[BaseModel], str]] = {
     "clustercheck": (models.Clustercheck, "The health service on the real servers."),
     "ssh": (models.Ssh, "How hosts are reached. A host's own `ssh = { … }` goes before it, key by key."),
     "director.NAME": (models.Director, "A host that forwards. One or more; the order of the file is kept."),
+    "client.NAME": (models.ClientHost, "Where `lbctl verify --from NAME` connects from. None is needed."),
     "real_server.NAME": (models.RealServer, "A host that is forwarded to. One or more; the order of the file is kept."),
 }  # fmt: skip
 
@@ -89,6 +90,8 @@ MEANING: dict[str, str] = {
     "nat": "See [nat].",
     "clustercheck": "See [clustercheck].",
     "ssh": "See [ssh].",
+    "client": "Hosts of applications that `lbctl verify --from NAME` connects from. Nothing is installed there.",
+    "client.NAME.ssh": "See [ssh]; `host` where NAME alone does not reach it.",
     "director": "The directors, by name.",
     "real_server": "The real servers, by name.",
     "service.NAME.vip": "Virtual address. Needed in dr and tun; in nat it is served beside `nat_port`.",

@@ -9,9 +9,10 @@ import shlex
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
-from cluster.declaration import Declaration
+from cluster.declaration import Declaration, Ssh
 from cluster.errors import HostError, RequestError
 from cluster.keepalived import Endpoint
 from cluster.verification import Answer, Probe, Verdict, identify, judge, probes
@@ -170,15 +171,26 @@ def _hint(error: str) -> str:
 # Where connections come from
 
 
-def client_at(where: str) -> Client:
-    """Of "lab" the lab's client machine, of "here" this machine, else a host that plain `ssh` reaches."""
+def client_at(where: str, declaration: Declaration | None = None) -> Client:
+    """Of "lab" the lab's client machine, of "here" this machine, else a declared client or a host that plain `ssh` reaches."""
     if where == "lab":
         return _in_lab
     if where == "here":
         return lambda text, seconds: _run(["sh"], text, seconds, "this machine")
     if where.startswith("-") or not where:
         raise RequestError(f'"{where}" is no host', cure="--from lab, --from here, or a host that ssh knows")
-    return lambda text, seconds: _over_ssh(where, text, seconds)
+    declared = declaration.client.get(where) if declaration else None
+    destination = _destination(where, declared.ssh) if declared else ["--", where]
+    return lambda text, seconds: _over_ssh(where, destination, text, seconds)
+
+
+def _destination(name: str, ssh: Ssh) -> list[str]:
+    """ssh(1)'s words for a declared client."""
+    words = ["-p", str(ssh.port), "-o", f"StrictHostKeyChecking={'yes' if ssh.host_keys == 'strict' else 'accept-new'}"]
+    words += ["-l", ssh.user] if ssh.user else []
+    words += ["-i", str(Path(ssh.key).expanduser())] if ssh.key else []
+    words += ["-o", f"UserKnownHostsFile={Path(ssh.known_hosts).expanduser()}"] if ssh.known_hosts else []
+    return [*words, "--", ssh.host or name]
 
 
 def _in_lab(text: str, seconds: float) -> Heard:
@@ -187,8 +199,9 @@ def _in_lab(text: str, seconds: float) -> Heard:
     return Lab(os.environ.get("LBCTL_LAB") or "lab").client(["sh"], stdin=text, timeout=seconds, check=False)
 
 
-def _over_ssh(host: str, text: str, seconds: float) -> Heard:
-    heard = _run(["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "--", host, "sh"], text, seconds, host)
+def _over_ssh(host: str, destination: Sequence[str], text: str, seconds: float) -> Heard:
+    arguments = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", *destination, "sh"]
+    heard = _run(arguments, text, seconds, host)
     if heard.returncode == _SSH_FAILED:
         raise HostError(
             f"{host} could not be reached: {heard.stderr.strip()}", cure=f"ssh {host} true must work without asking"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.declaration import Declaration
+from cluster.declaration import ClientHost, Declaration, Ssh
 from cluster.errors import HostError, RequestError
 from cluster.reading import read
 from cluster.verification import probes
@@ -188,3 +188,14 @@ def test_the_script_is_one_that_shells_read(shell: str, declaration: Declaration
     for probe in probes(declaration, count=12):
         text = script(probe, Login("o'neill; id", SECRET, "/a b"), 5)
         assert not subprocess.run([shell, "-n"], input=text, text=True, capture_output=True, check=True).stderr
+
+
+def test_a_declared_client_is_reached_as_declared(declaration: Declaration, program: Install, tmp_path: Path) -> None:
+    app = ClientHost(ssh=Ssh(host="app1.example.net", user="deploy", port=2222))
+    declared = declaration.model_copy(update={"client": {"app1": app}})
+    program("mariadb", ROTATING)
+    program("ssh", 'printf "%s\\n" "$*" >"$NOTES.ssh"; shift 12; exec "$@"')
+    reads, _ = verify(declared, client_at("app1", declared), Login())
+    assert reads.healthy, reads
+    said = (tmp_path / "notes.ssh").read_text()
+    assert "-p 2222 -o StrictHostKeyChecking=yes -l deploy -- app1.example.net sh" in said
