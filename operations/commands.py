@@ -115,9 +115,8 @@ def checked_file(file: File) -> str:
 
 def check_script(file: File) -> str:
     """The shell that asks keepalived about a file and leaves nothing behind."""
-    body = (
-        f'mkdir -p /run/lbctl\n{_staged_and_checked(replace(file, path="/run/lbctl/proposed.conf"))}\nrm -f "$staged"'
-    )
+    staged = _staged_and_checked(replace(file, path="/run/lbctl-proposed.conf"))
+    body = f'{staged}\nrm -f "$staged"'
     return f"{PRELUDE}\nmain() {{\n{body}\n}}\nmain </dev/null\n"
 
 

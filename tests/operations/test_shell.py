@@ -263,7 +263,7 @@ def test_what_keepalived_rejects_never_takes_its_place(bare: Bare, says: str, st
     asked = bare.sh(check_script(NEW))
     assert (done.returncode == 0) is (asked.returncode == 0) is takes_it
     assert state_of(bare) == ((NEW if takes_it else OLD).text, ["keepalived.conf"])
-    assert bare.run("ls -A /run/lbctl") == ""
+    assert bare.run("ls -A /run | grep lbctl || :") == ""
     if not takes_it:
         assert "keepalived rejects the new configuration; the old one stays in place" in done.stderr
 
