@@ -77,6 +77,7 @@ class Cluster:
         self.lab = lab
         self.folder = folder
         self.declaration: Declaration
+        self.variant: Variant
         self.file = folder / "cluster.toml"
 
     # As an operator
@@ -89,7 +90,7 @@ class Cluster:
             text = text.replace(old, new)
         self.file.write_text(text)
         (self.folder / SECRET_FILE).write_text(f"{PASSWORD}\n")
-        self.declaration = variant.declaration
+        self.variant, self.declaration = variant, variant.declaration
         if variant.directors == 1 and self.on("lb2", "systemctl is-active keepalived", check=False) == "active":
             # A director that is no longer declared is nobody's to stop.
             self.on("lb2", "systemctl disable --now keepalived 2>&1")
@@ -131,7 +132,8 @@ class Cluster:
     def newer(self, *hosts: str) -> dict[str, list[str]]:
         """Files and folders that were written, created or removed since `mark`, by host."""
         found = {
-            host: self.on(host, f"find {TREES} -newer /run/mark 2>/dev/null; true") for host in hosts or self.hosts
+            host: self.on(host, f"find {TREES} ! -path /run/lbctl -newer /run/mark 2>/dev/null; true")
+            for host in hosts or self.hosts
         }
         return {host: text.splitlines() for host, text in found.items() if text}
 
