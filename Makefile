@@ -32,7 +32,7 @@ demo: venv system
 	@$(PYTHON) -m lab.demo $(MODE)
 
 ## make test            every test
-test: venv system check
+test: venv system lint types floors
 	@$(VENV)/bin/pytest tests
 
 ## make check           lint, types, floors and the pure tests: under a minute

@@ -224,5 +224,6 @@ def show_route(route: Route) -> str:
     return " ".join([*words, f"table {route.table}"])
 
 
-def by_thing(found: Iterable[Difference], thing: Thing, action: Action) -> tuple[Difference, ...]:
-    return tuple(d for d in found if d.thing is thing and d.action is action)
+def by_things(found: Iterable[Difference], things: Iterable[Thing], action: Action) -> tuple[Difference, ...]:
+    wanted = frozenset(things)
+    return tuple(d for d in found if d.thing in wanted and d.action is action)

@@ -30,6 +30,10 @@ class Thing(StrEnum):
     """VRRP, health checks and the IPVS table."""
 
 
+NETWORK = tuple(thing for thing in Thing if thing not in {Thing.CLUSTERCHECK, Thing.KEEPALIVED})
+"""What is built in one go, in the order of `Thing`: no daemon, nothing that clients wait for."""
+
+
 @dataclass(frozen=True)
 class File:
     """A whole file that is ours."""

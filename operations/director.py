@@ -5,7 +5,7 @@ from pyinfra.api import deploy
 
 from cluster.observed import HostState
 from cluster.order import standing_down, turns
-from cluster.parts import Thing
+from cluster.parts import NETWORK
 from operations import keepalived, observation, thing
 from operations.inventory import modes_in_use_now, states
 
@@ -37,9 +37,8 @@ def refuse_hand_edited() -> None:
 def configure() -> None:
     """keepalived and what it needs, for the declared mode and those that directors still use."""
     modes = modes_in_use_now(host)
-    for part in observation.footprint(host, modes):
-        operation = keepalived.configured if part.thing is Thing.KEEPALIVED else thing.present
-        operation(name=str(part.thing), thing=part.thing, modes=modes)
+    thing.present(name="network", things=NETWORK, modes=modes)
+    keepalived.configured(name="keepalived", modes=modes)
 
 
 @deploy("director")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pyinfra import host as current
 from pyinfra.api import FunctionCommand, Host, StringCommand, deploy, operation
 
-from cluster.difference import Action, Difference, by_thing
+from cluster.difference import Action, Difference, by_things
 from cluster.keepalived import Left
 from cluster.order import left_out
 from cluster.parts import Thing
@@ -17,19 +17,19 @@ from operations.thing import Commands, built, refuse_hand_edited, run, settled
 
 
 @operation()
-def configured(thing: Thing, modes: Iterable[Mode]) -> Commands:
+def configured(modes: Iterable[Mode]) -> Commands:
     """keepalived runs what is declared. Where the method changes while a server is dead, in two reloads (`left_out` says why)."""
     refuse_hand_edited(current, modes)
-    missing = by_thing(observation.found(current, modes), thing, Action.BUILD)
+    missing = by_things(observation.found(current, modes), (Thing.KEEPALIVED,), Action.BUILD)
     if not missing:
-        current.noop(f"{thing}: as declared")
+        current.noop("as declared")
         return
     plan, name = observation.blueprint(current), observation.name_of(current)
     dead = left_out(plan.declaration, name, observation.seen(current))
     if dead:
         yield from run(_without(current, missing, dead))
         yield FunctionCommand(settled, ("the method", _method_unchanged), {})
-    yield from built(thing, modes, missing)
+    yield from built((Thing.KEEPALIVED,), modes, missing)
 
 
 def _without(where: Host, missing: Iterable[Difference], dead: Left) -> list[Difference]:

@@ -3,8 +3,8 @@
 from pyinfra import host
 from pyinfra.api import deploy
 
-from cluster.parts import Thing
-from operations import observation, thing
+from cluster.parts import NETWORK, Thing
+from operations import thing
 from operations.inventory import modes_in_use_now, states
 
 
@@ -12,12 +12,11 @@ from operations.inventory import modes_in_use_now, states
 def prepare() -> None:
     """All that the declared mode and those that directors use now need: nothing is taken away before directors have moved."""
     modes = modes_in_use_now(host)
+    thing.present(name="network", things=NETWORK, modes=modes)
     # A health service that is restarted says nothing for a moment, and directors take its server out. So one server after the
     # other, as soon as there is one that serves.
     live = any(state and state.destinations for state in states(host, "directors").values())
-    for part in observation.footprint(host, modes):
-        one_by_one = live and part.thing is Thing.CLUSTERCHECK
-        thing.present(name=str(part.thing), thing=part.thing, modes=modes, _serial=one_by_one)
+    thing.present(name="clustercheck", things=(Thing.CLUSTERCHECK,), modes=modes, _serial=live)
 
 
 @deploy("real server")

@@ -10,7 +10,7 @@ from pyinfra import host as current
 from pyinfra import logger
 from pyinfra.api import FunctionCommand, Host, State, StringCommand, operation
 
-from cluster.difference import Action, Difference, by_thing
+from cluster.difference import Action, Difference, by_things
 from cluster.order import modes_to_keep, unsettled
 from cluster.parts import Thing
 from cluster.vocabulary import Mode, Role
@@ -29,25 +29,25 @@ SETTLE = 20
 
 
 @operation()
-def present(thing: Thing, modes: Iterable[Mode]) -> Commands:
-    """Build `thing` as the footprint of `modes` wants it. Refuses (HandEditedError) to replace what a person edited."""
+def present(things: Sequence[Thing], modes: Iterable[Mode]) -> Commands:
+    """Build `things` as the footprint of `modes` wants them. Refuses (HandEditedError) to replace what a person edited."""
     refuse_hand_edited(current, modes)
-    missing = by_thing(observation.found(current, modes), thing, Action.BUILD)
+    missing = by_things(observation.found(current, modes), things, Action.BUILD)
     if not missing:
-        current.noop(f"{thing}: as declared")
+        current.noop("as declared")
         return
-    yield from built(thing, modes, missing)
+    yield from built(things, modes, missing)
 
 
-def built(thing: Thing, modes: Iterable[Mode], missing: Sequence[Difference]) -> Commands:
+def built(things: Sequence[Thing], modes: Iterable[Mode], missing: Sequence[Difference]) -> Commands:
     """The commands that build what is missing, and the proof that it is there."""
     served_by = _in_rotation(current)
     yield from run(missing)
 
     def lacking(where: Host) -> str | None:
-        return _lacking(where, thing, frozenset(modes)) or _out_of_rotation(where, served_by)
+        return _lacking(where, things, frozenset(modes)) or _out_of_rotation(where, served_by)
 
-    yield FunctionCommand(settled, (str(thing), lacking), {})
+    yield FunctionCommand(settled, (", ".join(dict.fromkeys(d.thing for d in missing)), lacking), {})
 
 
 @operation()
@@ -150,12 +150,12 @@ def _out_of_rotation(host: Host, served_by: frozenset[str]) -> str | None:
     return f"{', '.join(sorted(gone))} does not send connections here any more" if gone else None
 
 
-def _lacking(where: Host, thing: Thing, modes: frozenset[Mode]) -> str | None:
-    missing = by_thing(observation.found(where, modes), thing, Action.BUILD)
+def _lacking(where: Host, things: Sequence[Thing], modes: frozenset[Mode]) -> str | None:
+    missing = by_things(observation.found(where, modes), things, Action.BUILD)
     if missing:
         return f"still to do: {missing[0].what}"
     plan, name = observation.blueprint(where), observation.name_of(where)
-    if thing is Thing.KEEPALIVED and plan.role(name) is Role.DIRECTOR:
+    if Thing.KEEPALIVED in things and plan.role(name) is Role.DIRECTOR:
         others = [state for other, state in states(where, "directors").items() if state and other != name]
         return unsettled(plan.declaration, name, observation.seen(where), others)
     return None

@@ -16,13 +16,13 @@ FIRST = """\
 
 --> Results:
     Operation                       Hosts   Success   Error   No Change   \x1b[0m
-    real server | arp               3       3         -       -           \x1b[0m
+    real server | network               3       3         -       -           \x1b[0m
     gate: servers are ready         5       -         -       5           \x1b[0m
     Grand total                     8       3         -       5           \x1b[0m
 
 --> Disconnecting from hosts...
 """
-CHANGED = Row("real server | arp", hosts=3, success=3, error=0, no_change=0)
+CHANGED = Row("real server | network", hosts=3, success=3, error=0, no_change=0)
 UNCHANGED = Row("gate: servers are ready", hosts=5, success=0, error=0, no_change=5)
 FAILED = Row("director | keepalived", hosts=1, success=0, error=1, no_change=0)
 SERVERS = ("db1", "db2", "db3")
@@ -50,7 +50,7 @@ def test_no_rows_when_pyinfra_ended_early() -> None:
 
 
 def test_the_operation_under_way() -> None:
-    assert judgement.operation_started("\x1b[34m--> Starting operation: real server | arp \n") == "real server | arp"
+    assert judgement.operation_started("\x1b[34m--> Starting operation: real server | network \n") == "real server | arp"
     assert judgement.operation_started("    [@lab/lb1] Success\n") is None
 
 
@@ -72,7 +72,7 @@ def test_first_run(rows: list[Row], status: int, said: str | None) -> None:
     ("rows", "status", "said"),
     [
         ([UNCHANGED], 0, None),
-        ([UNCHANGED, CHANGED], 0, "changes by real server | arp (success 3, error 0)"),
+        ([UNCHANGED, CHANGED], 0, "changes by real server | network (success 3, error 0)"),
         ([FAILED], 0, "changes by director | keepalived (success 0, error 1)"),
         ([UNCHANGED], 1, "exit status 1 and 1 operations in the table of results"),
         ([], 0, "exit status 0 and 0 operations in the table of results"),

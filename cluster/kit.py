@@ -1,0 +1,43 @@
+"""What all kinds of hosts' parts are made with: files that several things need, and services of our own."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cluster.declaration import Declaration
+from cluster.parts import File, Unit
+
+Render = Callable[[str, Mapping[str, Any]], str]
+"""(template's name, values) → text. Handed in, so that this room needs neither templates nor disk."""
+
+LIBRARY = "/usr/local/lib/lbctl"
+"""Our programs on targets."""
+
+
+@dataclass(frozen=True)
+class Kit:
+    """Makes parts of one declaration."""
+
+    declaration: Declaration
+    render: Render
+
+    def sysctl_file(self, name: str, sysctls: Mapping[str, int]) -> File:
+        # 90: after Debian's own 50-default.conf, whose rp_filter = 2 would drop tunnelled packets.
+        return File(f"/etc/sysctl.d/90-lbctl-{name}.conf", self.render("sysctl.conf.j2", {"sysctls": sysctls}))
+
+    def modules_file(self, name: str, modules: tuple[str, ...]) -> File:
+        return File(f"/etc/modules-load.d/lbctl-{name}.conf", self.render("modules.conf.j2", {"modules": modules}))
+
+    def service(self, name: str, template: str, values: Mapping[str, Any], *programs: File) -> tuple[File, Unit]:
+        """A unit of our own: its file, and the unit with the revision that the file makes it announce when it starts."""
+        texts = [self.render(template, {**values, "revision": ""}), *(program.text for program in programs)]
+        revision = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+        text = self.render(template, {**values, "revision": revision})
+        return File(f"/etc/systemd/system/{name}.service", text), Unit(f"{name}.service", revision)
+
+
+def of_interface(interface: str, setting: str) -> str:
+    """A key of one interface; in slashes where its name has a dot (sysctl.d(5))."""
+    separator = "/" if "." in interface else "."
+    return separator.join(("net", "ipv4", "conf", interface, setting))
