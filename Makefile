@@ -6,7 +6,7 @@ MODE ?= dr
 # Debian packages that the lab needs on this machine, and those that only some processors need (lab/xstate.c).
 DEBIAN := $(shell cat lab/packages.txt; grep -qw amx_tile /proc/cpuinfo && echo gcc libc6-dev)
 
-.PHONY: help venv system demo test check lint types floors pure bench-startup lock clean
+.PHONY: help venv system demo test soak check lint types floors pure bench-startup lock clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -31,9 +31,13 @@ system:
 demo: venv system
 	@$(PYTHON) -m lab.demo $(MODE)
 
-## make test            every test
+## make test            every test but the long ones
 test: venv system lint types floors
-	@$(VENV)/bin/pytest tests
+	@$(VENV)/bin/pytest -m "not soak" tests
+
+## make soak            the long ones: reboots, interruptions at each step
+soak: venv system
+	@$(VENV)/bin/pytest -m soak tests
 
 ## make check           lint, types, floors and the pure tests: under a minute
 check: lint types floors pure
@@ -46,7 +50,7 @@ types: venv
 floors: venv
 	@$(VENV)/bin/lint-imports
 pure: venv
-	@$(VENV)/bin/pytest -q -m "not lab and not process and not namespace" tests
+	@$(VENV)/bin/pytest -q -m "not lab and not process and not namespace and not soak" tests
 
 ## make bench-startup   lbctl --help against importing typer, side by side
 bench-startup: venv
