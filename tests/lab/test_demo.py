@@ -50,7 +50,10 @@ def test_no_rows_when_pyinfra_ended_early() -> None:
 
 
 def test_the_operation_under_way() -> None:
-    assert judgement.operation_started("\x1b[34m--> Starting operation: real server | network \n") == "real server | arp"
+    assert (
+        judgement.operation_started("\x1b[34m--> Starting operation: real server | network \n")
+        == "real server | network"
+    )
     assert judgement.operation_started("    [@lab/lb1] Success\n") is None
 
 
