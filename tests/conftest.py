@@ -1,6 +1,7 @@
 """What all rooms share: one booted lab for the whole run, and the option that rewrites golden files."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import pytest
 from lab.lab import Lab
 from lab.topology import DATABASES
 from tests.system.machines import Cluster
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background job ignores it and so would what the tests start and interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,6 +26,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME",
         help="use this lab, left as it is at the end: for work on the tests themselves",
     )
+
+
+LONGEST = ("test_deploy.py", "test_faults.py")
+"""Two workers take whole files, in order: what begins last should not be what lasts longest."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session")
