@@ -31,11 +31,11 @@ def starts_by_itself(lab: Lab, *servers: str) -> None:
         lab.exec(server, "systemctl -q enable mariadb 2>&1")
 
 
-def serves_as_before(cluster: Cluster, since: Callable[[], float]) -> float:
+def serves_as_before(cluster: Cluster, since: Callable[[], float], within: float = WITHIN) -> float:
     """Waits until reads rotate over all servers and writes are answered; seconds since boot."""
 
     def left() -> float:
-        return max(WITHIN - since(), 1)
+        return max(within - since(), 1)
 
     for endpoint in cluster.endpoints("write"):
         wait_until(lambda e=endpoint: cluster.query(e, "select @@hostname") in DATABASES, f"{endpoint} answers", left())  # type: ignore[misc]
