@@ -120,3 +120,25 @@ def test_answers_never_go_past_the_director(deployed: Cluster) -> None:
 
     assert reboots.direct_replies(deployed, "db1", without_return_path) > 0, "this test would not have noticed"
     reboots.nothing_to_do(deployed)
+
+
+@pytest.mark.parametrize("machines", [BootFiles.NETWORKD], indirect=True)
+@pytest.mark.parametrize("deployed", [Mode.NAT], indirect=True)
+def test_settings_reach_a_director_that_serves(deployed: Cluster) -> None:
+    """networkd ran with its defaults beside a keepalived that is active: what it would take away outlives the deploy."""
+    director, other = deployed.active(), "lb2" if deployed.active() == "lb1" else "lb1"
+    files = "/etc/systemd/network/*.network.d/lbctl.conf /etc/systemd/networkd.conf.d/lbctl.conf"
+    deployed.on(director, f"rm {files}; systemctl restart systemd-networkd; sleep 2; systemctl restart keepalived")
+    deployed.on(other, "systemctl restart keepalived")  # the addresses go to the first, and stay there
+    assert deployed.active() == director
+    reboots.has_its_routes(deployed, director)
+    deployed.on(
+        director, "systemd-run -q --collect --unit=watch sh -c 'ip -o monitor address rule route >/run/monitor'"
+    )
+    run = deployed.lbctl("deploy", "--yes")
+    assert run.status == 0, run.output
+    deployed.on(director, "systemctl stop watch")
+    assert deployed.on(director, "grep Deleted /run/monitor || :") == ""
+    assert deployed.active() == director
+    reboots.has_its_routes(deployed, director)
+    reboots.deploy_changes_nothing(deployed)
