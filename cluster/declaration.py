@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from cluster.units import Seconds, host_name, interface_name
-from cluster.vocabulary import MYSQL_PORT, SCHEDULERS, Check, Mode, ReturnPath
+from cluster.vocabulary import MYSQL_PORT, SCHEDULERS, BootFiles, Check, Mode, ReturnPath
 
 
 def _known_scheduler(text: str) -> str:
@@ -142,6 +142,8 @@ class Director(_Strict):
     interface: Interface = "eth0"
     priority: int = Field(default=100, ge=1, le=254, strict=True)
     """VRRP priority (RFC 5798, 5.2.4): 255 is reserved for the owner of an address, 0 for leaving."""
+    boot_files: BootFiles | None = None
+    """None: the cluster's."""
     ssh: Ssh | None = None
 
 
@@ -151,6 +153,8 @@ class RealServer(_Strict):
     address: Address
     interface: Interface = "eth0"
     weight: Weight = 10
+    boot_files: BootFiles | None = None
+    """None: the cluster's."""
     ssh: Ssh | None = None
 
 
@@ -175,6 +179,8 @@ class Declaration(_Strict):
     mode: Mode
     network: Network
     transport: Literal["ssh", "lab"] = "ssh"
+    boot_files: BootFiles = BootFiles.AUTO
+    """Who reads our files for the next boot; a host's own goes before it."""
     service: Mapping[Name, Service] = Field(min_length=1)
     vrrp: Vrrp = Vrrp()
     health: Health = Health()
@@ -200,6 +206,21 @@ class Declaration(_Strict):
         """Each host's own address."""
         servers = {name: server.address for name, server in self.real_server.items()}
         return servers | {name: director.address for name, director in self.director.items()}
+
+    def host(self, name: str) -> Director | RealServer:
+        """The director or real server of that name. Raises KeyError."""
+        return self.director[name] if name in self.director else self.real_server[name]
+
+    def anyhow_booted(self) -> Self:
+        """The same, without a choice of who reads files for the next boot."""
+        chosen = {"boot_files": None}
+        return self.model_copy(
+            update={
+                "boot_files": BootFiles.AUTO,
+                "director": {name: host.model_copy(update=chosen) for name, host in self.director.items()},
+                "real_server": {name: host.model_copy(update=chosen) for name, host in self.real_server.items()},
+            }
+        )
 
     @property
     def vips(self) -> tuple[IPv4Address, ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from cluster import boot
 from cluster.observed import HostState, SeenUnit
 from cluster.parts import File, Footprint, Link, Part, Route, Rule, Thing, Unit, proc_path
 
@@ -39,8 +40,10 @@ class Difference:
 def differences(wanted: Footprint, known: Footprint, seen: HostState) -> tuple[Difference, ...]:
     """All differences: what to build in the order of building, then what to remove in the opposite order.
 
-    `known` is all that could have been left there (`Blueprint.known`): what of it is there and not wanted goes.
+    Of files for the next boot those are wanted that this host reads. `known` is all that could have been left there
+    (`Blueprint.known`): what of it is there and not wanted goes.
     """
+    wanted = boot.on_host(wanted, seen)
     build = [
         Difference(p.thing, Action.BUILD, item, kind, what)
         for p in wanted
@@ -146,9 +149,11 @@ class _Leftovers:
         for key in self.part.sysctls:
             if key in self.seen.before and not self._wanted("sysctls", key):
                 yield "sysctl", key, f"set {key} back to {self.seen.before[key]}"
+        wanted = {f.path for p in self.wanted for f in p.files}
         for file in self.part.files:
-            if file.path in self.seen.files and file.path not in {f.path for p in self.wanted for f in p.files}:
-                yield "file", file, f"remove {file.path}"
+            for there in boot.places(file, self.seen):
+                if there.path not in wanted:
+                    yield "file", there, f"remove {there.path}"
 
     def _wanted(self, kind: str, item: object) -> bool:
         return any(item in getattr(part, kind) for part in self.wanted)
@@ -187,8 +192,8 @@ class _Leftovers:
 
 
 def _is_ours(link: Link, seen: HostState) -> bool:
-    """Whether there is something to take away: dummy0 only while our file for it stands, tunl0 only while it is up."""
-    return f"/etc/network/interfaces.d/lbctl-{link.name}" in seen.files and (
+    """Whether there is something to take away: dummy0 only while a file of ours for it stands, tunl0 only while it is up."""
+    return not seen.files.keys().isdisjoint(boot.device_paths(link)) and (
         link.kind == "dummy" or seen.links[link.name].up
     )
 

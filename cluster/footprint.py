@@ -10,13 +10,14 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
+from cluster import boot
 from cluster.declaration import Declaration
 from cluster.directors import DirectorParts
 from cluster.keepalived import Left, configuration, contract
-from cluster.kit import Render
+from cluster.kit import Kit, Render
 from cluster.parts import File, Footprint, Part, Thing, Unit
 from cluster.real_servers import RealServerParts
-from cluster.vocabulary import Mode, ReturnPath, Role
+from cluster.vocabulary import BootFiles, Mode, ReturnPath, Role
 
 ALL_MODES = frozenset(Mode)
 
@@ -52,23 +53,29 @@ class Blueprint:
         )
 
     def footprint(self, host: str, modes: AbstractSet[Mode]) -> Footprint:
-        """All that `host` must carry so that every one of `modes` works there."""
+        """All that `host` must carry so that every one of `modes` works there.
+
+        Files for the next boot that depend on the host are marked; `cluster.boot.on_host` picks those that belong there.
+        """
         key = (host, frozenset(modes))
         if key not in self._made:
+            parts: list[Part]
             if self.role(host) is Role.DIRECTOR:
                 parts = [*DirectorParts(self.declaration, self.render).parts(host, modes), self._keepalived(host)]
             else:
                 parts = list(RealServerParts(self.declaration, self.render).parts(host, modes))
-            self._made[key] = tuple(sorted(parts, key=lambda part: list(Thing).index(part.thing)))
+            parts.append(boot.networkd(Kit(self.declaration, self.render)))
+            ordered = tuple(sorted(parts, key=lambda part: list(Thing).index(part.thing)))
+            self._made[key] = boot.chosen(ordered, self.boot_files(host))
         return self._made[key]
 
     def known(self, host: str) -> Footprint:
-        """All that a declaration of these hosts could have left on `host`: by any mode, by each of nat's return paths, and the
-        health service also where nobody asks for it now. What of it is there and not wanted is a leftover.
+        """All that a declaration of these hosts could have left on `host`: by any mode, by each of nat's return paths, for either
+        kind of boot, and the health service also where nobody asks for it now. What of it is there and not wanted is a leftover.
         """
         key = (host, frozenset[Mode]())
         if key not in self._made:
-            d = self.declaration
+            d = self.declaration.anyhow_booted()
             ways = [d.model_copy(update={"nat": d.nat.model_copy(update={"return_path": way})}) for way in ReturnPath]
             footprints = [Blueprint(way, self.render, self.password).footprint(host, ALL_MODES) for way in ways]
             parts = [part for footprint in footprints for part in footprint]
@@ -76,6 +83,10 @@ class Blueprint:
                 parts.append(RealServerParts(d, self.render).clustercheck())
             self._made[key] = merged(parts)
         return self._made[key]
+
+    def boot_files(self, host: str) -> BootFiles:
+        """Who is declared to read the host's files at boot."""
+        return self.declaration.host(host).boot_files or self.declaration.boot_files
 
     def role(self, host: str) -> Role:
         return Role.DIRECTOR if host in self.declaration.director else Role.REAL_SERVER

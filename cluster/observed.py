@@ -12,7 +12,7 @@ from typing import Any
 from cluster.errors import HostError
 from cluster.keepalived import Endpoint
 from cluster.parts import Address, Chain, Route, Rule
-from cluster.vocabulary import Mode
+from cluster.vocabulary import BootFiles, Mode
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,15 @@ class SeenService:
 
 
 @dataclass(frozen=True)
+class InterfacesLine:
+    """A line of /etc/network/interfaces, or of a file beside it that is not ours, by which ifupdown does something."""
+
+    path: str
+    number: int
+    text: str
+
+
+@dataclass(frozen=True)
 class HostState:
     """All that was asked of one host at one moment."""
 
@@ -96,6 +105,12 @@ class HostState:
     database: str = ""
     """"up", "down", or "" where it was not asked."""
     services: tuple[SeenService, ...] = ()
+    boot_files: BootFiles | None = BootFiles.IFUPDOWN
+    """Who looks after the host's interface; None: neither of the two."""
+    network_file: str = ""
+    """The name of the .network file that systemd-networkd took for the interface; empty where it does not look after it."""
+    interfaces: tuple[InterfacesLine, ...] = ()
+    """Of ifupdown's files: `source`, stanzas and hooks."""
     established: tuple[tuple[IPv4Address, IPv4Address], ...] = ()
     """Established connections to this server's services: (its own end's address, the other end's)."""
 
@@ -112,6 +127,9 @@ class HostState:
     def destinations(self) -> frozenset[IPv4Address]:
         """The servers in this director's table."""
         return frozenset(d.address for service in self.services for d in service.destinations)
+
+
+NETWORKD = "systemd-networkd.service"
 
 
 class UnreadableStateError(HostError):
@@ -142,6 +160,10 @@ def _state(sections: Mapping[str, list[str]]) -> HostState:
         return [line.split() for line in sections.get(name, []) if line.strip()]
 
     links, rules, routes = _trees("\n".join(sections["network"]))
+    units = _units(sections.get("units", []), {w[0]: w[1:] for w in words("revisions") if len(w) > 1})
+    networkd = units.get(NETWORKD)
+    network_file = next((w[1] for w in words("boot") if w[0] == "networkd"), "") if networkd and networkd.active else ""
+    ifupdown = BootFiles.IFUPDOWN if ["ifupdown"] in words("boot") else None
     return HostState(
         files=_files(words("files"), words("guards")),
         sysctls=dict(line.split(":", 1) for line in sections.get("sysctls", [])),
@@ -159,10 +181,13 @@ def _state(sections: Mapping[str, list[str]]) -> HostState:
         rules=tuple(_rule(rule) for rule in rules),
         routes=frozenset(_route(route) for route in routes if _is_ours(route)),
         chains=_chains(sections.get("chains", [])),
-        units=_units(sections.get("units", []), {w[0]: w[1:] for w in words("revisions") if len(w) > 1}),
+        units=units,
         database_users=frozenset(w[0] for w in words("database-users")),
         database="".join(sections.get("database", [])).strip(),
         services=ipvs_table(sections.get("ipvs", [])),
+        boot_files=BootFiles.NETWORKD if network_file else ifupdown,
+        network_file=network_file,
+        interfaces=tuple(_interfaces_line(line) for line in sections.get("interfaces", [])),
         established=_established(words("established")),
     )
 
@@ -189,6 +214,12 @@ def _files(lines: Iterable[list[str]], guards: Iterable[list[str]]) -> dict[str,
         path: SeenFile(sums[path], int(mode, 8), owner, int(modified), guarded.get(path))
         for path, (mode, owner, modified) in stats.items()
     }
+
+
+def _interfaces_line(line: str) -> InterfacesLine:
+    """From grep -nH."""
+    path, number, text = line.split(":", 2)
+    return InterfacesLine(path, int(number), text.strip())
 
 
 def _link(link: Mapping[str, Any]) -> SeenLink:

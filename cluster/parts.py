@@ -6,10 +6,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address
 
+from cluster.vocabulary import BootFiles
+
 
 class Thing(StrEnum):
     """One thing on a host. The order is that in which things are built; they are taken away in the opposite one."""
 
+    NETWORKD = "networkd"
+    """systemd-networkd leaves alone what it did not make. Before everything that it would take away."""
     KERNEL = "kernel"
     """Modules and settings of the connection table (directors)."""
     ARP = "arp"
@@ -39,12 +43,15 @@ class File:
     """A whole file that is ours."""
 
     path: str
+    """`*` stands for the .network file that systemd-networkd took for the host's interface: `cluster.boot` fills it in."""
     text: str = field(repr=False)
     mode: int = 0o644
     secret: bool = False
     """The text must not be shown."""
     guarded: bool = False
     """Somebody may have edited it by hand and would miss the change: its first line carries a hash of the rest."""
+    boot: BootFiles | None = None
+    """Only on hosts whose network this one configures; None: on every host."""
 
     @property
     def sha256(self) -> str:
@@ -115,6 +122,8 @@ class Unit:
     """It takes a new configuration by reload: a restart would cut service."""
     ours: bool = True
     """The unit file is ours; False: a package's, which is never removed."""
+    boot: BootFiles | None = None
+    """As a file's."""
 
 
 @dataclass(frozen=True)

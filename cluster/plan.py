@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from cluster import interfaces
 from cluster.difference import Action, Difference, differences
 from cluster.footprint import Blueprint
 from cluster.observed import HostState
@@ -88,7 +89,8 @@ def plan(
     planner = _Planner(blueprint, in_use, keep)
     steps = tuple(planner.steps(directors, servers))
     notes = (f"kept for now: {why}",) if why and not steps else ()
-    return Plan(steps, notes, dict(unreachable or {}), dict(planner.hand_edited(steps, seen)))
+    remarks = (note for name, state in seen.items() if state for note in interfaces.notes(blueprint, name, state))
+    return Plan(steps, (*notes, *remarks), dict(unreachable or {}), dict(planner.hand_edited(steps, seen)))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ class Question:
     """What to look at. All names were validated when the declaration was read; paths and keys are our own."""
 
     director: bool
+    interface: str
     files: tuple[str, ...]
     guarded: tuple[str, ...]
     sysctls: tuple[str, ...]
@@ -25,7 +26,9 @@ class Question:
     """Real servers: whose established connections to count."""
 
 
-def question(footprint: Footprint, *, director: bool, database_socket: str, ports: Iterable[int]) -> Question:
+def question(
+    footprint: Footprint, *, director: bool, interface: str, database_socket: str, ports: Iterable[int]
+) -> Question:
     """The question that `footprint` (that of all modes, so that leftovers of others are seen too) puts to a host."""
 
     def each(name: str) -> list[object]:
@@ -34,6 +37,7 @@ def question(footprint: Footprint, *, director: bool, database_socket: str, port
     files = [file for part in footprint for file in part.files]
     return Question(
         director=director,
+        interface=interface,
         files=tuple(file.path for file in files),
         guarded=tuple(file.path for file in files if file.guarded),
         sysctls=tuple(dict.fromkeys(key for part in footprint for key in part.sysctls)),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
+from cluster.boot import device_files
 from cluster.kit import LIBRARY, Kit
 from cluster.parts import Address, Chain, File, Link, Part, Route, Rule, Thing
 from cluster.vocabulary import CLUSTERCHECK_PORT, ROUTING_TABLE, SEED_ROUTING_TABLE, Mode, ReturnPath
@@ -48,14 +49,8 @@ class RealServerParts(Kit):
     def _virtual_addresses(self, modes: AbstractSet[Mode]) -> Part:
         vips = self.declaration.vips
         links = (Link("dummy0", "dummy"),) * (Mode.DR in modes) + (Link("tunl0", "ipip"),) * (Mode.TUN in modes)
-        files = tuple(
-            File(
-                f"/etc/network/interfaces.d/lbctl-{link.name}",
-                self.render("interface.j2", {"link": link, "addresses": vips}),
-            )
-            for link in links
-        )
         addresses = tuple(Address(link.name, vip) for link in links for vip in vips)
+        files = tuple(file for link in links for file in device_files(self, link, addresses))
         return Part(Thing.VIRTUAL_ADDRESS, links=links, addresses=addresses, files=files)
 
     def _return_path(self, name: str) -> Part:

@@ -85,6 +85,17 @@ class ReturnPath(StrEnum):
     """Nothing on the servers: the director puts its own address in; servers then see the director as client."""
 
 
+class BootFiles(StrEnum):
+    """Who configures a host's network at boot, and so reads our files for it."""
+
+    AUTO = "auto"
+    """Whoever is seen to look after the host's interface."""
+    IFUPDOWN = "ifupdown"
+    """Debian's own: /etc/network/interfaces.d (interfaces(5))."""
+    NETWORKD = "networkd"
+    """systemd-networkd: /etc/systemd/network (systemd.network(5)). Netplan writes for it."""
+
+
 SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh")
 """ipvsadm(8), --scheduler: those that Debian's kernels have as modules."""
 

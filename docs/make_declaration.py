@@ -84,6 +84,9 @@ MEANING: dict[str, str] = {
     "mode": "Forwarding method of all services ([modes.md](modes.md)).",
     "network": "The network that directors, VIPs and (but for tun) real servers are in.",
     "transport": "`lab`: the hosts are machines of `lbctl lab`; which lab, `LBCTL_LAB` says.",
+    "boot_files": (
+        "Who reads our files for the next boot ([boot.md](boot.md)). `auto`: whoever is seen to look after the host's interface."
+    ),
     "service": "The services, by name.",
     "vrrp": "See [vrrp].",
     "health": "See [health].",
@@ -142,10 +145,12 @@ MEANING: dict[str, str] = {
     "director.NAME.address": "Its own address.",
     "director.NAME.interface": "The network device in `network`.",
     "director.NAME.priority": "The highest is active first. No two alike.",
+    "director.NAME.boot_files": "Where it is not the cluster's.",
     "director.NAME.ssh": "See [ssh].",
     "real_server.NAME.address": "Its own address.",
     "real_server.NAME.interface": "The network device that answers leave through.",
     "real_server.NAME.weight": "Share of connections, in schedulers that look at it; rank with `fo`. 0: no new connections.",
+    "real_server.NAME.boot_files": "Where it is not the cluster's.",
     "real_server.NAME.ssh": "See [ssh].",
 }  # fmt: skip
 

@@ -68,15 +68,17 @@ def _sections(asked: Question) -> Iterator[Section]:
     yield from _files(asked)
     yield from _software(asked)
     yield from _network(asked)
+    yield from _boot(asked)
     yield from _services(asked)
 
 
 def _files(asked: Question) -> Iterator[Section]:
     if asked.files:
         # Files that are not there are left out first: both programs fail for one that is missing.
+        paths = " ".join("*".join(map(quote, path.split("*"))) for path in asked.files)
         yield (
             "files",
-            f'set --; for f in {_words(asked.files)}; do [ -f "$f" ] && set -- "$@" "$f"; done\n'
+            f'set --; for f in {paths}; do [ -f "$f" ] && set -- "$@" "$f"; done\n'
             'if [ $# -gt 0 ]; then sha256sum "$@"; stat -c "%n %a %U:%G %Y" "$@"; fi',
         )
     if asked.guarded:
@@ -114,6 +116,28 @@ def _network(asked: Question) -> Iterator[Section]:
     if asked.netfilter:
         tables = "; ".join(f"iptables-save -t {quote(table)} 2>/dev/null" for table in asked.netfilter)
         yield "chains", f"if command -v iptables-save >/dev/null; then {tables}; fi | grep -E '^[*]|LBCTL-'"
+
+
+# interfaces(5): what pulls in other files, stanzas of devices, and commands that a stanza runs.
+_INTERFACES = r"^[[:space:]]*(source|source-directory|auto|allow-[a-z]+|iface|(pre-|post-)?(up|down))[[:space:]]"
+
+
+def _boot(asked: Question) -> Iterator[Section]:
+    """Who looks after the interface, and what ifupdown's files that are not ours do. The shell reads small files itself."""
+    link = f"/sys/class/net/{asked.interface}/ifindex"
+    yield (
+        "boot",
+        f"i=; [ -r {link} ] && read -r i <{link}; f=/run/systemd/netif/links/$i\n"
+        '[ -n "$i" ] && [ -r "$f" ] && while IFS="=" read -r k v; do\n'
+        '[ "$k" = NETWORK_FILE ] && echo "networkd ${v##*/}"; done <"$f"\n'
+        "if [ -x /sbin/ifup ] || [ -x /usr/sbin/ifup ]; then echo ifupdown; fi",
+    )
+    yield (
+        "interfaces",
+        "set --; for f in /etc/network/interfaces /etc/network/interfaces.d/*; do\n"
+        'case $f in */lbctl-*) ;; *) [ -f "$f" ] && set -- "$@" "$f";; esac; done\n'
+        f'[ $# -eq 0 ] || grep -nHsE {quote(_INTERFACES)} "$@"',
+    )
 
 
 def _services(asked: Question) -> Iterator[Section]:

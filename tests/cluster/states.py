@@ -4,17 +4,24 @@ from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address
 
+from cluster import boot
 from cluster.footprint import Blueprint
 from cluster.keepalived import configuration
-from cluster.observed import HostState, SeenDestination, SeenFile, SeenLink, SeenService, SeenUnit
+from cluster.observed import HostState, InterfacesLine, SeenDestination, SeenFile, SeenLink, SeenService, SeenUnit
 from cluster.parts import Address, proc_path
-from cluster.vocabulary import Mode
+from cluster.vocabulary import BootFiles, Mode
+
+SOURCE = InterfacesLine("/etc/network/interfaces", 4, "source /etc/network/interfaces.d/*")
+IFUPDOWN = HostState(interfaces=(SOURCE,))
+NETWORKD = HostState(boot_files=BootFiles.NETWORKD, network_file="10-eth0.network")
+"""Hosts that differ in who configures their network."""
 
 
-def as_declared(blueprint: Blueprint, host: str, modes: Iterable[Mode]) -> HostState:
+def as_declared(blueprint: Blueprint, host: str, modes: Iterable[Mode], kind: HostState = IFUPDOWN) -> HostState:
     """A host that carries its footprint, as it would be seen."""
-    parts = blueprint.footprint(host, frozenset(modes))
-    return HostState(
+    parts = boot.on_host(blueprint.footprint(host, frozenset(modes)), kind)
+    return replace(
+        kind,
         files={
             f.path: SeenFile(f.sha256, f.mode, "root:root", 0, "kept" if f.guarded else None)
             for p in parts

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from cluster import boot
 from cluster.difference import Action, differences
 from cluster.observed import HostState, SeenUnit
 from cluster.parts import Route, Rule, Thing
@@ -29,7 +30,8 @@ def test_a_bare_host_needs_everything_and_loses_nothing(variant: Variant) -> Non
     plan = variant.blueprint
     for host in plan.declaration.hosts():
         found = differences(plan.footprint(host, {variant.mode}), plan.known(host), HostState())
-        files = {file.path for part in plan.footprint(host, {variant.mode}) for file in part.files}
+        wanted = boot.on_host(plan.footprint(host, {variant.mode}), HostState())
+        files = {file.path for part in wanted for file in part.files}
         assert {d.item.path for d in found if d.kind == "file"} == files
         assert {d.action for d in found} == {Action.BUILD}
 
@@ -42,7 +44,8 @@ def test_what_another_mode_left_is_taken_away_and_nothing_else(old: Mode, new: M
         both = as_declared(plan, host, {old, new})
         left = [d for d in differences(plan.footprint(host, {new}), known, both) if d.action is Action.REMOVE]
         kept = {file.path for part in plan.footprint(host, {new}) for file in part.files}
-        only_old = {file.path for part in plan.footprint(host, {old}) for file in part.files} - kept
+        was = boot.on_host(plan.footprint(host, {old}), both)
+        only_old = {file.path for part in was for file in part.files} - kept
         assert {d.item.path for d in left if d.kind == "file"} == only_old
         assert differences(plan.footprint(host, {old, new}), known, both) == ()
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from cluster import boot
 from cluster.parts import File
 from cluster.vocabulary import Mode
+from tests.cluster.states import IFUPDOWN, NETWORKD
 from tests.variants import MATRIX, SPECIAL, Variant
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -19,8 +21,8 @@ PERSISTENT = [form for form in FORMS if form.writer == "persistent" or form in S
 
 
 def files(form: Variant, host: str) -> list[File]:
-    """All that the host carries for the declared mode, keepalived.conf first."""
-    footprint = form.blueprint.footprint(host, {form.mode})
+    """All that the host carries for the declared mode where ifupdown configures its network, keepalived.conf first."""
+    footprint = boot.on_host(form.blueprint.footprint(host, {form.mode}), IFUPDOWN)
     return sorted((file for part in footprint for file in part.files), key=lambda file: file.path != KEEPALIVED)
 
 
@@ -91,10 +93,30 @@ def test_the_writer_is_keepaliveds_affair(form: Variant) -> None:
         assert shown(form, host) == shown(plain, host)
 
 
+def networkd_of(form: Variant, host: str) -> Path:
+    return GOLDEN / "networkd" / f"{form.mode}.{host}.txt"
+
+
+NETWORKD_FORMS = [Variant(mode) for mode in Mode]
+
+
+@pytest.mark.parametrize("form", NETWORKD_FORMS, ids=lambda form: form.mode)
+def test_files_for_networkd(form: Variant, *, update: bool) -> None:
+    """What is there instead of ifupdown's files; all others are the same."""
+    for host in ("lb1", "db1"):
+        footprint = form.blueprint.footprint(host, {form.mode})
+        theirs = [file for part in boot.on_host(footprint, NETWORKD) for file in part.files]
+        usual = [file for part in boot.on_host(footprint, IFUPDOWN) for file in part.files]
+        assert [file for file in theirs if not file.boot] == [file for file in usual if not file.boot]
+        text = "\n".join(f"==== {file.path} {file.mode:04o}\n{file.text}" for file in theirs if file.boot)
+        compare(networkd_of(form, host), text, update=update)
+
+
 def test_nothing_else_lies_there(*, update: bool) -> None:
     """A form that is no longer rendered leaves no file behind."""
     wanted = {conf_of(form, director) for form in FORMS for director in form.declaration.director}
     wanted |= {files_of(form, host) for form in PERSISTENT for host in (*form.declaration.director, "db1")}
+    wanted |= {networkd_of(form, host) for form in NETWORKD_FORMS for host in ("lb1", "db1")}
     there = {path for path in GOLDEN.rglob("*") if path.is_file()}
     if update:
         for path in there - wanted:

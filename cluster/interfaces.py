@@ -1,0 +1,80 @@
+"""What stands in a host's own network configuration and clashes with ours: found and said, never edited.
+
+The how-to attaches its steps to eth0's stanza in /etc/network/interfaces (post-up ip addr add … dev dummy0). Beside files of our
+own each of them is done twice, and ifup stops at the first that finds its work done: eth0 counts as not configured.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from cluster.footprint import Blueprint
+from cluster.keepalived import floating_addresses
+from cluster.observed import HostState, InterfacesLine
+from cluster.vocabulary import BootFiles
+
+_OURS = r"\b(dummy0|tunl0|arp_ignore|arp_announce|fwmark|set-x?mark|ip_forward|MASQUERADE|table 1|table 100)\b"
+_HOOK = re.compile(r"(?:(?:pre|post)-)?(?:up|down)\s")
+_STANZA = re.compile(r"(?:auto|allow-\S+|iface)\s.*\b(?:dummy0|tunl0)\b")
+_SOURCE = re.compile(r"source(?:-directory)?\s+(?:/etc/network/)?interfaces\.d(?:/\*)?/?$")
+
+
+def notes(blueprint: Blueprint, host: str, seen: HostState) -> Iterator[str]:
+    """What a person should know and do about this host, each a text of one or more lines."""
+    declaration = blueprint.declaration
+    choice, interface = blueprint.boot_files(host), declaration.host(host).interface
+    boot = seen.boot_files if choice is BootFiles.AUTO else choice
+    devices = {link.name for part in blueprint.footprint(host, {declaration.mode}) for link in part.links}
+    if seen.network_file and boot is BootFiles.IFUPDOWN:
+        yield (
+            f'{host}: systemd-networkd looks after {interface}, and boot_files = "ifupdown" is declared: when networkd is '
+            "restarted it deletes addresses, routes and rules that it did not set. Leave boot_files out."
+        )
+    if boot is None and devices:
+        yield (
+            f"{host}: neither ifupdown nor systemd-networkd looks after {interface}. What was set up works until the next boot; "
+            f"{' and '.join(sorted(devices))} will not come back then. Let one of the two have {interface}, or bring "
+            "them up yourself."
+        )
+    if boot is BootFiles.IFUPDOWN and devices and not any(_SOURCE.match(line.text) for line in seen.interfaces):
+        yield (
+            f"{host}: /etc/network/interfaces does not read interfaces.d, so {' and '.join(sorted(devices))} will not come "
+            "back after a boot. Add Debian's own line there:  source /etc/network/interfaces.d/*"
+        )
+    floating = {*floating_addresses(declaration), *declaration.vips}
+    ours = re.compile("|".join([_OURS, *(rf"(?<![\d.]){re.escape(str(address))}(?![\d.])" for address in floating)]))
+    doubled = [line for line in seen.interfaces if _does_ours(line, ours)]
+    for path in dict.fromkeys(line.path for line in doubled):
+        yield _doubled(host, path, [line for line in doubled if line.path == path])
+
+
+def _does_ours(line: InterfacesLine, ours: re.Pattern[str]) -> bool:
+    return bool(_STANZA.match(line.text) or (_HOOK.match(line.text) and ours.search(line.text)))
+
+
+def _doubled(host: str, path: str, lines: list[InterfacesLine]) -> str:
+    shown = "\n".join(f"    {line.number}: {line.text}" for line in lines)
+    delete = "".join(f"{_range(run)}d;" for run in _runs(line.number for line in lines)).rstrip(";")
+    return (
+        f"{host}: {path} does by hand what lbctl does now:\n{shown}\n"
+        "  So it is done twice, and at the next boot ifup stops at the first line that finds its work done.\n"
+        f"  → on {host}: sed -i.before-lbctl '{delete}' {path}\n"
+        "    (lbctl never edits that file; no ifdown is needed, and what the lines have set stays until the next boot)"
+    )
+
+
+def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """First and last of each row of consecutive numbers."""
+    first = last = 0
+    for number in numbers:
+        if number != last + 1 or not first:
+            if first:
+                yield first, last
+            first = number
+        last = number
+    if first:
+        yield first, last
+
+
+def _range(run: tuple[int, int]) -> str:
+    first, last = run
+    return str(first) if first == last else f"{first},{last}"

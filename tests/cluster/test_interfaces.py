@@ -1,0 +1,142 @@
+"""What stands in a host's own files and clashes with ours is said, with the lines and the cure."""
+
+import re
+import subprocess
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cluster.interfaces import notes
+from cluster.observed import HostState, InterfacesLine
+from cluster.plan import plan
+from cluster.vocabulary import BootFiles, Mode
+from facts.state import _INTERFACES
+from tests.cluster.states import IFUPDOWN, NETWORKD, SOURCE, as_declared
+from tests.variants import Variant
+
+HOWTO = {
+    "tun": """
+auto eth0
+iface eth0 inet static
+    address 10.0.0.1
+    netmask 255.255.255.0
+    pre-up echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore
+    pre-up echo 2 > /proc/sys/net/ipv4/conf/all/arp_announce
+    post-up ip link set up tunl0
+    post-up ip addr add 10.0.0.10/32 brd 10.0.0.10 dev tunl0
+    post-up ethtool -K eth0 gro off
+    pre-down ip addr del 10.0.0.10/32 dev tunl0
+""",
+    "dr": """
+iface eth0 inet static
+    address 10.0.0.1
+    post-up ip addr add 10.0.0.10/32 brd 10.0.0.10 dev dummy0
+""",
+    "nat": """
+iface eth0 inet static
+    address 10.0.0.1
+    post-up ip route add 10.0.0.4/32 dev eth0 table 1
+    post-up ip rule add fwmark 1 table 1
+    post-up iptables -t mangle -A OUTPUT -p tcp --sport 3306 -j MARK --set-mark 1
+    pre-down ip route flush table 1
+""",
+}
+"""What the how-to has people write into /etc/network/interfaces."""
+
+
+def lines(text: str, path: str = "/etc/network/interfaces") -> tuple[InterfacesLine, ...]:
+    """As a host shows them: the pattern is the one that grep gets there."""
+    pattern = re.compile(_INTERFACES.replace("[[:space:]]", r"\s"))
+    found = ((number, line) for number, line in enumerate(text.splitlines(), start=1) if pattern.match(line))
+    return (SOURCE, *(InterfacesLine(path, number, line.strip()) for number, line in found))
+
+
+def said(state: HostState, mode: Mode = Mode.DR, host: str = "db1") -> list[str]:
+    return list(notes(Variant(mode).blueprint, host, state))
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [(HOWTO["tun"], {6, 7, 8, 9, 11}), (HOWTO["dr"], {4}), (HOWTO["nat"], {4, 5, 6, 7})],
+    ids=HOWTO,
+)
+def test_the_how_tos_hooks_are_named_with_their_lines(text: str, numbers: set[int]) -> None:
+    (note,) = said(replace(IFUPDOWN, interfaces=lines(text)))
+    assert {int(number) for number in re.findall(r"^    (\d+): ", note, re.MULTILINE)} == numbers
+    assert note.startswith("db1: /etc/network/interfaces does by hand what lbctl does now")
+
+
+@pytest.mark.parametrize("text", HOWTO.values(), ids=HOWTO)
+def test_the_cure_takes_out_just_those_lines(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "interfaces"
+    path.write_text(text)
+    (note,) = said(replace(IFUPDOWN, interfaces=lines(text, str(path))))
+    (cure,) = re.findall(r"(sed -i\S* '.*' \S+)$", note, re.MULTILINE)
+    subprocess.run(["sh", "-c", cure], check=True)
+    left = path.read_text()
+    assert said(replace(IFUPDOWN, interfaces=lines(left, str(path)))) == []
+    assert "address 10.0.0.1" in left
+    assert ("ethtool" in left) is ("ethtool" in text)
+    assert (tmp_path / "interfaces.before-lbctl").read_text() == text
+
+
+HARMLESS = [
+    "iface eth0 inet static\n    post-up ip addr add 10.0.0.100/32 dev eth0\n",
+    "auto eth1\niface eth1 inet dhcp\n",
+    "iface eth0 inet static\n    post-up ip route add 192.0.2.0/24 via 10.0.0.254 table 12\n",
+    "iface eth0 inet static\n    up ip addr add 110.0.0.10/32 dev eth0\n",
+]
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_what_is_somebody_elses_is_not_named(text: str) -> None:
+    assert said(replace(IFUPDOWN, interfaces=lines(text))) == []
+
+
+def test_a_stanza_for_a_device_of_ours_and_an_address_on_a_director() -> None:
+    (stanza,) = said(replace(IFUPDOWN, interfaces=lines("auto dummy0\niface dummy0 inet manual\n")))
+    assert "'1,2d'" in stanza
+    vip = "iface eth0 inet static\n    post-up ip addr add 10.0.0.11/32 dev eth0\n"
+    (director,) = said(replace(IFUPDOWN, interfaces=lines(vip)), host="lb1")
+    assert "'2d'" in director
+
+
+def one(found: Iterable[str]) -> str:
+    (note,) = found
+    return note
+
+
+def test_a_host_on_which_nobody_reads_our_files() -> None:
+    nobody = HostState(boot_files=None)
+    assert "neither ifupdown nor systemd-networkd looks after eth0" in one(said(nobody))
+    assert said(nobody, host="lb1") == []  # keepalived makes what a director needs
+    without_source = replace(IFUPDOWN, interfaces=())
+    assert "source /etc/network/interfaces.d/*" in one(said(without_source))
+    assert said(without_source, Mode.NAT) == []
+    assert said(NETWORKD) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["source /etc/network/interfaces.d/*", "source interfaces.d/*", "source-directory /etc/network/interfaces.d"],
+)
+def test_forms_of_the_line_that_reads_our_files(line: str) -> None:
+    assert said(replace(IFUPDOWN, interfaces=(replace(SOURCE, text=line),))) == []
+
+
+def test_ifupdown_declared_where_networkd_would_take_things_away() -> None:
+    blueprint = Variant(Mode.DR).blueprint
+    declaration = blueprint.declaration.model_copy(update={"boot_files": BootFiles.IFUPDOWN})
+    state = replace(NETWORKD, interfaces=(SOURCE,))
+    assert "when networkd is restarted it deletes" in one(
+        notes(replace(blueprint, declaration=declaration), "lb1", state)
+    )
+
+
+def test_the_plan_says_it_also_when_there_is_nothing_to_do() -> None:
+    blueprint = Variant(Mode.DR).blueprint
+    state = as_declared(blueprint, "db1", {Mode.DR}, replace(IFUPDOWN, interfaces=lines(HOWTO["dr"])))
+    found = plan(blueprint, {"db1": state, "db2": None, "db3": None, "lb1": None, "lb2": None})
+    assert [note for note in found.notes if "by hand" in note]
