@@ -10,6 +10,9 @@ from cluster.vocabulary import Check, Mode, ReturnPath
 Advice = Callable[[Declaration], Iterator[Problem]]
 _ADVICE: list[Advice] = []
 
+WAIT_TIMEOUT = 28800
+"""Seconds after which MySQL closes a silent connection (its manual, wait_timeout)."""
+
 _CROSSING = 8
 """Seconds after which established connections had crossed to a director that came back (measured: none was cut)."""
 
@@ -90,6 +93,23 @@ def _failover(d: Declaration) -> Iterator[Problem]:
             ("vrrp", "version"),
             f"a director's crash is noticed after {gap:g} s and more; version 3 can do it in 0.6 s",
         )
+
+
+@_advice
+def _idle(d: Declaration) -> Iterator[Problem]:
+    if not d.connections.keepalive and d.connections.idle < WAIT_TIMEOUT:
+        yield (
+            ("connections", "keepalive"),
+            f"without it a connection that is silent for {d.connections.idle:g} s is cut; MySQL keeps one for 8 hours",
+        )
+
+
+@_advice
+def _direct(d: Declaration) -> Iterator[Problem]:
+    for net in d.nat.direct:
+        if d.mode is Mode.NAT and d.nat.return_path is not ReturnPath.SNAT and d.network.subnet_of(net):
+            message = f"no client in {net} can use the load balancer: its answers would not pass the director"
+            yield ("nat", "direct"), message
 
 
 @_advice

@@ -113,6 +113,8 @@ class Health(_Strict):
     timeout: Seconds = 0.5
     retry: int = Field(default=1, ge=0, le=10, strict=True)
     retry_after: Seconds = 0.2
+    alpha: Switch = True
+    """A server is out until its first check has passed (keepalived.conf(5), alpha)."""
 
 
 class Nat(_Strict):
@@ -121,6 +123,49 @@ class Nat(_Strict):
     gateway: Address | None = None
     """Floating address that replies go through. Needed with two directors: it must not be a VIP that servers carry."""
     return_path: ReturnPath = ReturnPath.RULE
+
+    direct: tuple[Network, ...] = ()
+    """Hosts and networks that connect to the servers' own addresses: these get their answers directly, past the director."""
+    direct_when_alone: Switch = True
+    """While the gateway does not answer, all connections to the servers' own addresses get their answers directly."""
+
+
+class Tun(_Strict):
+    """What only tunnelling needs: a packet gets an outer one of 20 bytes on its way to the server."""
+
+    mtu: int | None = Field(default=None, ge=576, le=65535, strict=True)
+    """Bytes of the largest packet that passes from directors to servers. None: what each server's interface sends."""
+    fragment: Switch = True
+    """Packets that are too large for the tunnel travel in two pieces. False: the director sends their client an ICMP message,
+    and where that is filtered, large requests hang for good."""
+
+
+class Connections(_Strict):
+    """How long directors remember a silent connection, and what becomes of clients whose server is gone.
+
+    IPVS forgets by its own clock (ipvsadm(8), --set; here keepalived.conf(5), lvs_timeouts), MySQL by wait_timeout, a pool by
+    its own: docs/connection-pools.md brings them together.
+    """
+
+    idle: Seconds = 900
+    """TCP, established."""
+    closing: Seconds = 120
+    """TCP, after a FIN."""
+    udp: Seconds = 300
+    keepalive: Seconds = 300
+    """Servers ask a client that was silent for so long (tcp(7), tcp_keepalive_time); its answer renews what directors know.
+    0: the servers' own setting stays."""
+    keepalive_retry: Seconds = 30
+    """Pause between two such questions without an answer (tcp_keepalive_intvl)."""
+    copy_every: Seconds = 60
+    """How old the other director's copy of a connection may become while packets pass (ipvs-sysctl.rst,
+    sync_refresh_period)."""
+    reset_dead: Switch = True
+    """A client of a server that was taken out gets a reset instead of a hang (expire_nodest_conn)."""
+    unstick_dead: Switch = True
+    """A client that sticks to a server of weight 0 goes to another one (expire_quiescent_template)."""
+    refuse: Switch = True
+    """While no server is alive every client is refused at once; else most of them wait for their time-out."""
 
 
 class Ssh(_Strict):
@@ -178,12 +223,16 @@ class Declaration(_Strict):
     name: Name
     mode: Mode
     network: Network
+    router: Address | None = None
+    """Through it real servers reach clients beyond the network."""
     transport: Literal["ssh", "lab"] = "ssh"
     boot_files: BootFiles = BootFiles.AUTO
     """Who reads our files for the next boot; a host's own goes before it."""
     service: Mapping[Name, Service] = Field(min_length=1)
     vrrp: Vrrp = Vrrp()
     health: Health = Health()
+    connections: Connections = Connections()
+    tun: Tun = Tun()
     nat: Nat = Nat()
     clustercheck: Clustercheck = Clustercheck()
     ssh: Ssh = Ssh()

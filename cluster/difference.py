@@ -5,7 +5,7 @@ was never ours is never named.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -95,7 +95,8 @@ class _Reasons:
     def sysctls(self) -> Iterator[Found]:
         for key, value in self.part.sysctls.items():
             is_now = self.seen.sysctls.get(proc_path(key))
-            if is_now != str(value):
+            # Some have several numbers, which the kernel shows with tabs between them.
+            if is_now is None or is_now.split() != str(value).split():
                 yield "sysctl", (key, value), f"set {key} = {value} (is {is_now or 'not there yet'})"
 
     def packet_paths(self) -> Iterator[Found]:
@@ -169,8 +170,9 @@ class _Leftovers:
         part, mine, seen = self.part, self.mine, self.seen
         # In a table that we use now everything is ours; in one that we may have used, only what we would have put there.
         tables = {route.table for route in mine.routes}
+        known = {replace(route, advmss=None) for route in part.routes}
         for route in sorted(seen.routes - set(mine.routes), key=str):
-            if route.table in tables or route in part.routes:
+            if route.table in tables or replace(route, advmss=None) in known:
                 yield "route", route, f"remove route {show_route(route)}"
         unwanted = {chain.name for chain in part.chains} - {chain.name for chain in mine.chains}
         for chain in seen.chains:
@@ -226,6 +228,7 @@ def show_route(route: Route) -> str:
     words += [f"dev {route.device}"] if route.device else []
     words += ["onlink"] if route.via else []
     words += [f"metric {route.metric}"] if route.metric else []
+    words += [f"advmss {route.advmss}"] if route.advmss else []
     return " ".join([*words, f"table {route.table}"])
 
 

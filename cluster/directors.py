@@ -8,6 +8,10 @@ from cluster.kit import LIBRARY, Kit, of_interface
 from cluster.parts import Chain, File, Part, Thing
 from cluster.vocabulary import Mode, ReturnPath
 
+UNREACHABLE_AT_ONCE = 0b1100000010000
+"""icmp_ratemask without "destination unreachable" (3), by which IPVS refuses; the kernel's own is 6168. A client gets one a
+second else, and one more in a burst: the others wait for their time-out."""
+
 
 class DirectorParts(Kit):
     """The parts of directors."""
@@ -15,14 +19,27 @@ class DirectorParts(Kit):
     def parts(self, name: str, modes: AbstractSet[Mode]) -> Iterator[Part]:
         """All that director `name` must carry so that every one of `modes` works there."""
         yield self._connection_table()
+        if Mode.TUN in modes and self.declaration.tun.fragment:
+            yield self._tunnel()
         if Mode.NAT in modes:
             yield self._forwarding(name)
             yield self._masquerade(name)
 
     def _connection_table(self) -> Part:
-        # Documentation/networking/ipvs-sysctl.rst. expire_nodest_conn: a client of a dead server gets a reset instead of a
-        # hang; expire_quiescent_template: and a persistent one is sent to a live server.
-        sysctls = {"net.ipv4.vs.expire_nodest_conn": 1, "net.ipv4.vs.expire_quiescent_template": 1}
+        # Kernel: Documentation/networking/ipvs-sysctl.rst, and ip-sysctl.rst for icmp_ratemask.
+        connections = self.declaration.connections
+        sysctls: dict[str, int | str] = {}
+        if connections.reset_dead:
+            sysctls["net.ipv4.vs.expire_nodest_conn"] = 1
+        if connections.unstick_dead:
+            sysctls["net.ipv4.vs.expire_quiescent_template"] = 1
+        if connections.refuse:
+            sysctls["net.ipv4.icmp_ratemask"] = UNREACHABLE_AT_ONCE
+        if self.declaration.vrrp.synchronise_connections and len(self.declaration.director) > 1:
+            # By the clock alone, not every so many packets: a pooled connection that says nothing but keepalives would else
+            # be forgotten by the passive director.
+            sysctls["net.ipv4.vs.sync_threshold"] = "0 0"
+            sysctls["net.ipv4.vs.sync_refresh_period"] = int(connections.copy_every)
         if self.declaration.nat.return_path is ReturnPath.SNAT:
             sysctls["net.ipv4.vs.conntrack"] = 1
         return Part(
@@ -31,6 +48,12 @@ class DirectorParts(Kit):
             sysctls=sysctls,
             files=(self.modules_file("director", ("ip_vs",)), self.sysctl_file("director", sysctls)),
         )
+
+    def _tunnel(self) -> Part:
+        # 0: the outer packet of one that is too large may be cut in two. 1, the kernel's default: the client is told to send
+        # smaller ones, and never hears it where ICMP is filtered.
+        sysctls = {"net.ipv4.vs.pmtu_disc": 0}
+        return Part(Thing.TUNNEL, sysctls=sysctls, files=(self.sysctl_file("tunnel", sysctls),))
 
     def _forwarding(self, name: str) -> Part:
         interface = self.declaration.director[name].interface

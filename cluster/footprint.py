@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cluster import boot
-from cluster.declaration import Declaration
+from cluster.declaration import Connections, Declaration, Tun
 from cluster.directors import DirectorParts
 from cluster.keepalived import Left, configuration, contract
 from cluster.kit import Kit, Render
+from cluster.observed import HostState
 from cluster.parts import File, Footprint, Part, Thing, Unit
-from cluster.real_servers import RealServerParts
+from cluster.real_servers import ETHERNET_MTU, RealServerParts
 from cluster.vocabulary import BootFiles, Mode, ReturnPath, Role
 
 ALL_MODES = frozenset(Mode)
@@ -29,7 +30,7 @@ class Blueprint:
     declaration: Declaration
     render: Render
     password: str | None = field(default=None, repr=False)
-    _made: dict[tuple[str, frozenset[Mode]], Footprint] = field(default_factory=dict, repr=False, compare=False)
+    _made: dict[tuple[str, frozenset[Mode], int], Footprint] = field(default_factory=dict, repr=False, compare=False)
 
     def to_json(self) -> str:
         """How pyinfra shows it in `debug-inventory`: the secret stays out."""
@@ -52,18 +53,18 @@ class Blueprint:
             guarded=True,
         )
 
-    def footprint(self, host: str, modes: AbstractSet[Mode]) -> Footprint:
-        """All that `host` must carry so that every one of `modes` works there.
+    def footprint(self, host: str, modes: AbstractSet[Mode], seen: HostState | None = None) -> Footprint:
+        """All that `host` must carry so that every one of `modes` works there. What depends on its devices is as `seen`.
 
         Files for the next boot that depend on the host are marked; `cluster.boot.on_host` picks those that belong there.
         """
-        key = (host, frozenset(modes))
+        key = (host, frozenset(modes), self._mtu(host, seen))
         if key not in self._made:
             parts: list[Part]
             if self.role(host) is Role.DIRECTOR:
                 parts = [*DirectorParts(self.declaration, self.render).parts(host, modes), self._keepalived(host)]
             else:
-                parts = list(RealServerParts(self.declaration, self.render).parts(host, modes))
+                parts = list(RealServerParts(self.declaration, self.render, key[2]).parts(host, modes))
             parts.append(boot.networkd(Kit(self.declaration, self.render)))
             ordered = tuple(sorted(parts, key=lambda part: list(Thing).index(part.thing)))
             self._made[key] = boot.chosen(ordered, self.boot_files(host))
@@ -73,10 +74,16 @@ class Blueprint:
         """All that a declaration of these hosts could have left on `host`: by any mode, by each of nat's return paths, for either
         kind of boot, and the health service also where nobody asks for it now. What of it is there and not wanted is a leftover.
         """
-        key = (host, frozenset[Mode]())
+        key = (host, frozenset[Mode](), 0)
         if key not in self._made:
             d = self.declaration.anyhow_booted()
-            ways = [d.model_copy(update={"nat": d.nat.model_copy(update={"return_path": way})}) for way in ReturnPath]
+            # What is switched off now may have been on: these two tables are on by default, and so is this key.
+            alone = {"direct_when_alone": True}
+            on = {"connections": Connections(), "tun": Tun()}
+            ways = [
+                d.model_copy(update=on | {"nat": d.nat.model_copy(update=alone | {"return_path": w})})
+                for w in ReturnPath
+            ]
             footprints = [Blueprint(way, self.render, self.password).footprint(host, ALL_MODES) for way in ways]
             parts = [part for footprint in footprints for part in footprint]
             if self.role(host) is Role.REAL_SERVER:
@@ -87,6 +94,12 @@ class Blueprint:
     def boot_files(self, host: str) -> BootFiles:
         """Who is declared to read the host's files at boot."""
         return self.declaration.host(host).boot_files or self.declaration.boot_files
+
+    def _mtu(self, host: str, seen: HostState | None) -> int:
+        """Of the largest packet that real server `host` sends through its interface; the usual one while that is not known."""
+        server = self.declaration.real_server.get(host)
+        link = seen.links.get(server.interface) if seen and server else None
+        return link.mtu if link and link.mtu else ETHERNET_MTU
 
     def role(self, host: str) -> Role:
         return Role.DIRECTOR if host in self.declaration.director else Role.REAL_SERVER

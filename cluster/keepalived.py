@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from cluster.declaration import Declaration, RealServer, Service
+from cluster.declaration import Connections, Declaration, RealServer, Service
 from cluster.vocabulary import CLUSTERCHECK_PORT, Check, Mode, ReturnPath
 
 
@@ -59,6 +59,7 @@ class VirtualServer:
     scheduler: str
     mode: Mode
     every: float
+    alpha: bool
     persistence_timeout: int | None
     persistence_granularity: IPv4Address | None
     destinations: tuple[Destination, ...]
@@ -88,6 +89,7 @@ class Configuration:
 
     router_id: str
     vrrp_version: int
+    connections: Connections
     sync_interface: str | None
     sync_id: int
     instance: Instance | None
@@ -134,6 +136,7 @@ def configuration(
     return Configuration(
         router_id=director,
         vrrp_version=declaration.vrrp.version,
+        connections=declaration.connections,
         sync_interface=me.interface if sync else None,
         sync_id=declaration.vrrp.virtual_router_id,
         instance=instance,
@@ -188,6 +191,7 @@ def _virtual_server(declaration: Declaration, endpoint: Endpoint, without: Left)
         scheduler=service.scheduler,
         mode=declaration.mode,
         every=declaration.health.every,
+        alpha=declaration.health.alpha,
         persistence_timeout=int(service.persistence.timeout) if service.persistence else None,
         persistence_granularity=service.persistence.granularity if service.persistence else None,
         destinations=tuple(

@@ -22,7 +22,7 @@ class Kit:
     declaration: Declaration
     render: Render
 
-    def sysctl_file(self, name: str, sysctls: Mapping[str, int]) -> File:
+    def sysctl_file(self, name: str, sysctls: Mapping[str, int | str]) -> File:
         # 90: after Debian's own 50-default.conf, whose rp_filter = 2 would drop tunnelled packets.
         return File(f"/etc/sysctl.d/90-lbctl-{name}.conf", self.render("sysctl.conf.j2", {"sysctls": sysctls}))
 

@@ -35,6 +35,8 @@ class SeenLink:
     up: bool
     kind: str
     received_packets: int
+    mtu: int = 0
+    """The largest packet that it sends, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,7 @@ def _interfaces_line(line: str) -> InterfacesLine:
 
 def _link(link: Mapping[str, Any]) -> SeenLink:
     received = link.get("stats64", {}).get("rx", {}).get("packets", 0)
-    return SeenLink("UP" in link["flags"], link.get("linkinfo", {}).get("info_kind", ""), received)
+    return SeenLink("UP" in link["flags"], link.get("linkinfo", {}).get("info_kind", ""), received, link.get("mtu", 0))
 
 
 def _rule(rule: Mapping[str, Any]) -> Rule:
@@ -254,6 +256,7 @@ def _route(route: Mapping[str, Any]) -> Route:
         via=IPv4Address(route["gateway"]) if "gateway" in route else None,
         kind=kind,
         metric=route.get("metric"),
+        advmss=next((each["advmss"] for each in route.get("metrics", ()) if "advmss" in each), None),
     )
 
 

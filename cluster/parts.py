@@ -16,10 +16,14 @@ class Thing(StrEnum):
     """systemd-networkd leaves alone what it did not make. Before everything that it would take away."""
     KERNEL = "kernel"
     """Modules and settings of the connection table (directors)."""
+    KEEPALIVE = "keepalive"
+    """Real servers ask silent clients whether they are there, before directors forget the connection."""
     ARP = "arp"
     """Real servers keep silent about virtual addresses. Before the addresses: a server must never announce one."""
     TUNNEL = "tunnel"
-    """tunl0, which unpacks what a director tunnels."""
+    """tunl0, which unpacks what a director tunnels; and what directors do with packets too large for it."""
+    SEGMENT_SIZE = "segment size"
+    """Real servers ask clients for packets that fit into the tunnel."""
     VIRTUAL_ADDRESS = "virtual address"
     """Real servers accept what is sent to the VIPs."""
     RETURN_PATH = "return path"
@@ -88,7 +92,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Route:
-    """A route in a table of ours. `destination` is "default" or an address."""
+    """A route in a table of ours. `destination` is "default", an address or a network."""
 
     table: int
     destination: str
@@ -96,6 +100,8 @@ class Route:
     via: IPv4Address | None = None
     kind: str = "unicast"
     metric: int | None = None
+    advmss: int | None = None
+    """The largest segment (bytes of data in a TCP packet) that this host asks those at the other end to send."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +141,7 @@ class Part:
     users: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     files: tuple[File, ...] = ()
-    sysctls: Mapping[str, int] = field(default_factory=dict)
+    sysctls: Mapping[str, int | str] = field(default_factory=dict)
     links: tuple[Link, ...] = ()
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()

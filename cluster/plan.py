@@ -128,7 +128,7 @@ class _Planner:
             yield Step(work, title, changes)
 
     def changes(self, work: Work, name: str, state: HostState, modes: frozenset[Mode]) -> tuple[Difference, ...]:
-        found = differences(self.blueprint.footprint(name, modes), self.blueprint.known(name), state)
+        found = differences(self.blueprint.footprint(name, modes, state), self.blueprint.known(name), state)
         action = Action.REMOVE if work is Work.RETIRE else Action.BUILD
         return tuple(d for d in found if d.action is action and (d.kind == "package") is (work is Work.INSTALL))
 

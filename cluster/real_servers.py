@@ -1,33 +1,67 @@
 """What a real server carries, thing by thing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv4Network
 
 from cluster.boot import device_files
 from cluster.kit import LIBRARY, Kit
-from cluster.parts import Address, Chain, File, Link, Part, Route, Rule, Thing
-from cluster.vocabulary import CLUSTERCHECK_PORT, ROUTING_TABLE, SEED_ROUTING_TABLE, Mode, ReturnPath
+from cluster.parts import Address, Chain, File, Link, Part, Route, Rule, Thing, Unit
+from cluster.vocabulary import (
+    CLUSTERCHECK_PORT,
+    MAIN_TABLE,
+    ROUTING_TABLE,
+    SEED_ROUTING_TABLE,
+    SEGMENT_TABLE,
+    Mode,
+    ReturnPath,
+)
 
 WORST_METRIC = 4278198272
 """Just under the kernel's last resort, as in the kernel's own documentation of VRF (Documentation/networking/vrf.rst):
 `unreachable default` with it catches replies when the table's other routes are gone."""
 
 
+ETHERNET_MTU = 1500
+"""Bytes of the largest packet where nobody says otherwise (RFC 894)."""
+
+TUNNEL_HEADERS = 20 + 20 + 20
+"""Bytes that a TCP packet in a tunnel carries besides its data: the outer IP header, its own, and TCP's (RFC 2003; RFC 6691)."""
+
+
+@dataclass(frozen=True)
 class RealServerParts(Kit):
     """The parts of real servers."""
 
+    mtu: int = ETHERNET_MTU
+    """Of the largest packet that reaches this server."""
+
     def parts(self, name: str, modes: AbstractSet[Mode]) -> Iterator[Part]:
         """All that real server `name` must carry so that every one of `modes` works there."""
+        if self.declaration.connections.keepalive:
+            yield self._keepalive()
         if self.declaration.vips and modes & {Mode.DR, Mode.TUN}:
             yield self._arp()
         if Mode.TUN in modes and self.declaration.vips:
             yield self._tunnel()
+            if (part := self._segment_size(name)).rules:
+                yield part
         if self.declaration.vips and modes & {Mode.DR, Mode.TUN}:
             yield self._virtual_addresses(modes)
         if Mode.NAT in modes and self.declaration.nat.return_path is not ReturnPath.SNAT:
             yield self._return_path(name)
         if self.declaration.clustercheck_wanted:
             yield self.clustercheck()
+
+    def _keepalive(self) -> Part:
+        # Kernel: Documentation/networking/ip-sysctl.rst. For sockets that ask for it: MySQL's and MariaDB's do.
+        connections = self.declaration.connections
+        sysctls = {
+            "net.ipv4.tcp_keepalive_time": int(connections.keepalive),
+            "net.ipv4.tcp_keepalive_intvl": int(connections.keepalive_retry),
+        }
+        return Part(Thing.KEEPALIVE, sysctls=sysctls, files=(self.sysctl_file("keepalive", sysctls),))
 
     def _arp(self) -> Part:
         # Kernel: Documentation/networking/ip-sysctl.rst. On `all`: each interface uses the larger of its own and this.
@@ -44,6 +78,49 @@ class RealServerParts(Kit):
             links=(Link("tunl0", "ipip"),),
             sysctls=sysctls,
             files=(self.modules_file("tunnel", ("ipip",)), self.sysctl_file("tunnel", sysctls)),
+        )
+
+    def _segment_size(self, name: str) -> Part:
+        # A client sends no larger segments than the answer to its first packet asks for. The route of that answer says the
+        # size; table and rule are those of answers from VIPs, so that nothing else of this host is touched. Where no route of
+        # the table fits, the main table goes on as before.
+        d, server = self.declaration, self.declaration.real_server[name]
+        largest = (d.tun.mtu or self.mtu) - TUNNEL_HEADERS
+        routes: list[Route] = []
+        if server.address in d.network:
+            routes = [Route(SEGMENT_TABLE, str(d.network), device=server.interface, advmss=largest)]
+            if d.router:
+                routes += [Route(SEGMENT_TABLE, "default", device=server.interface, via=d.router, advmss=largest)]
+        answers = dict.fromkeys((s.vip, s.port) for s in d.service.values() if s.vip and s.protocol == "tcp")
+        rules = tuple(
+            Rule(SEGMENT_TABLE, SEGMENT_TABLE, source=vip, protocol="tcp", source_port=port)
+            for vip, port in (answers if routes else ())
+        )
+        return self._routing(Thing.SEGMENT_SIZE, server.interface, rules, tuple(routes))
+
+    def _routing(
+        self,
+        thing: Thing,
+        interface: str,
+        rules: tuple[Rule, ...],
+        routes: tuple[Route, ...],
+        chains: tuple[Chain, ...] = (),
+    ) -> Part:
+        """Rules and routes, and the service that has them at boot and keeps them while the interface comes and goes."""
+        name = thing.replace(" ", "-")
+        values = {"thing": thing, "rules": rules, "routes": routes, "chains": chains, "interface": interface}
+        program = File(f"{LIBRARY}/{name}", self.render("routing.j2", values), mode=0o755)
+        unit_file, unit = self.service(
+            f"lbctl-{name}", "routing.service.j2", {"program": program.path, "thing": thing}, program
+        )
+        return Part(
+            thing,
+            packages=("iptables",) if chains else (),
+            routes=routes,
+            rules=rules,
+            chains=chains,
+            files=(program, unit_file),
+            units=(unit,),
         )
 
     def _virtual_addresses(self, modes: AbstractSet[Mode]) -> Part:
@@ -78,30 +155,45 @@ class RealServerParts(Kit):
                 for protocol, port in answers
             )
             chains = ()
-        routes = self._return_routes(table, server.interface)
-        values = {"rules": rules, "routes": routes, "chains": chains, "interface": server.interface, "table": table}
-        program = File(f"{LIBRARY}/return-path", self.render("return-path.j2", values), mode=0o755)
-        unit_file, unit = self.service(
-            "lbctl-return-path", "return-path.service.j2", {"program": program.path}, program
-        )
-        return Part(
-            Thing.RETURN_PATH,
-            packages=("iptables",) if chains else (),
-            routes=routes,
-            rules=rules,
-            chains=chains,
-            files=(program, unit_file),
-            units=(unit,),
-        )
+        routes = self._return_routes(name, table)
+        part = self._routing(Thing.RETURN_PATH, server.interface, rules, routes, chains)
+        if not self.declaration.nat.direct_when_alone:
+            return part
+        program, unit_file, unit = self._gateway_watch(name, answers)
+        return replace(part, files=(*part.files, program, unit_file), units=(*part.units, unit))
 
-    def _return_routes(self, table: int, interface: str) -> tuple[Route, ...]:
-        # Each director directly: health checks of port 3306 from the passive one must not go through a dead gateway.
+    def _gateway_watch(self, name: str, answers: Sequence[tuple[str, int]]) -> tuple[File, File, Unit]:
+        # Its rules come and go: they are the service's affair, which takes them away when it stops, and no part's.
+        d, server = self.declaration, self.declaration.real_server[name]
+        values = {
+            "gateway": d.gateway_for(next(iter(d.director))),
+            "interface": server.interface,
+            "neighbours": self._neighbours(name),
+            "rules": [Rule(ROUTING_TABLE - 1, MAIN_TABLE, server.address, *answer) for answer in answers],
+        }
+        program = File(f"{LIBRARY}/gateway-watch", self.render("gateway-watch.j2", values), mode=0o755)
+        unit_file, unit = self.service(
+            "lbctl-gateway-watch", "gateway-watch.service.j2", {"program": program.path}, program
+        )
+        return program, unit_file, unit
+
+    def _neighbours(self, name: str) -> list[IPv4Address]:
+        """Directors and other real servers on the network."""
+        d = self.declaration
+        servers = (s.address for other, s in d.real_server.items() if other != name and s.address in d.network)
+        return [*(director.address for director in d.director.values()), *servers]
+
+    def _return_routes(self, name: str, table: int) -> tuple[Route, ...]:
         # The unreachable route first: when the others are lost, replies must not leave directly, past the director.
-        gateway = self.declaration.gateway_for(next(iter(self.declaration.director)))
-        directors = (director.address for director in self.declaration.director.values())
+        # Each director directly: health checks of port 3306 from the passive one must not go through a dead gateway.
+        # Each other server as well: replication and transfers between them are no director's business.
+        d, interface = self.declaration, self.declaration.real_server[name].interface
+        gateway = d.gateway_for(next(iter(d.director)))
+        direct: dict[str, IPv4Address | None] = {str(address): None for address in self._neighbours(name)}
+        direct |= {_destination(net): None if net.subnet_of(d.network) else d.router for net in d.nat.direct}
         return (
             Route(table, "default", kind="unreachable", metric=WORST_METRIC),
-            *(Route(table, str(address), device=interface) for address in directors),
+            *(Route(table, to, device=interface, via=via) for to, via in direct.items()),
             Route(table, "default", device=interface, via=gateway),
         )
 
@@ -123,3 +215,8 @@ class RealServerParts(Kit):
             files=(program, unit_file),
             units=(unit,),
         )
+
+
+def _destination(network: IPv4Network) -> str:
+    """As `ip route` shows it: a single address without its length."""
+    return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)

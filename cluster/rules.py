@@ -165,6 +165,30 @@ def _nat(d: Declaration) -> Iterator[Problem]:
 
 
 @_rule
+def _router(d: Declaration) -> Iterator[Problem]:
+    if d.router and (d.router not in d.network or d.router in {*d.addresses().values(), *d.vips, d.nat.gateway}):
+        yield ("router",), f"{d.router} must be an address in {d.network}, and none of the cluster's own"
+    beyond = [str(net) for net in d.nat.direct if not net.subnet_of(d.network)]
+    if beyond and not d.router:
+        yield ("nat", "direct"), f"{', '.join(beyond)} is beyond {d.network}: say through which router answers go there"
+
+
+@_rule
+def _connections(d: Declaration) -> Iterator[Problem]:
+    c = d.connections
+    for key in ("idle", "closing", "udp", "keepalive", "keepalive_retry", "copy_every"):
+        value, least = getattr(c, key), int(key != "keepalive")
+        if value != int(value) or not least <= value <= 2_000_000:  # noqa: PLR2004 (a kernel of 1000 ticks a second: 24 days)
+            yield ("connections", key), f"whole seconds from {least} to 2000000"
+    if c.keepalive and c.keepalive + c.keepalive_retry >= c.idle:
+        yield (
+            ("connections", "keepalive"),
+            "keepalive and keepalive_retry together must be shorter than idle: "
+            "directors would forget a silent connection before its server asks",
+        )
+
+
+@_rule
 def _ports_of_the_directors_themselves(d: Declaration) -> Iterator[Problem]:
     # Without a gateway a nat_port is served on the director's own address, and LVS takes every connection to it.
     logins = {(own or d.ssh).port for own in (director.ssh for director in d.director.values())}

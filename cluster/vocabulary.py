@@ -105,8 +105,14 @@ CLUSTERCHECK_PORT = 9200
 ROUTING_TABLE = 100
 """Our routing table on real servers, and the preference of the rule that leads there."""
 
+MAIN_TABLE = 254
+"""The number of the kernel's table "main" (rt_table in linux/rtnetlink.h)."""
+
 SEED_ROUTING_TABLE = 1
 """The table and the mark of the seed's recipe, used by return_path = "fwmark"."""
+
+SEGMENT_TABLE = 101
+"""tun: our routing table on real servers for answers from virtual addresses, and the preference of the rules that lead there."""
 
 SYNC_PORT = 8848
 """UDP port of the kernel's connection synchronisation (net/netfilter/ipvs/ip_vs_sync.c)."""

@@ -71,6 +71,8 @@ TABLES: dict[str, tuple[type[BaseModel], str]] = {
     "vrrp": (models.Vrrp, "What the directors must agree on."),
     "vrrp.password": (models.Secret, "Where the secret is: one of the two. The secret itself never stands in the file."),
     "health": (models.Health, "How soon a dead server is out of rotation."),
+    "connections": (models.Connections, "How long directors remember a silent connection, and what clients of dead servers get: [connection-pools.md](connection-pools.md)."),
+    "tun": (models.Tun, "What only mode tun needs."),
     "nat": (models.Nat, "What only mode nat needs."),
     "clustercheck": (models.Clustercheck, "The health service on the real servers."),
     "ssh": (models.Ssh, "How hosts are reached. A host's own `ssh = { … }` goes before it, key by key."),
@@ -83,6 +85,7 @@ MEANING: dict[str, str] = {
     "name": "The cluster's name. It also names the VRRP instance.",
     "mode": "Forwarding method of all services ([modes.md](modes.md)).",
     "network": "The network that directors, VIPs and (but for tun) real servers are in.",
+    "router": "Router through which real servers reach clients beyond `network`. For mode tun (such clients too are asked for smaller packets) and for `nat.direct`.",
     "transport": "`lab`: the hosts are machines of `lbctl lab`; which lab, `LBCTL_LAB` says.",
     "boot_files": (
         "Who reads our files for the next boot ([boot.md](boot.md)). `auto`: whoever is seen to look after the host's interface."
@@ -90,6 +93,8 @@ MEANING: dict[str, str] = {
     "service": "The services, by name.",
     "vrrp": "See [vrrp].",
     "health": "See [health].",
+    "connections": "See [connections].",
+    "tun": "See [tun].",
     "nat": "See [nat].",
     "clustercheck": "See [clustercheck].",
     "ssh": "See [ssh].",
@@ -128,6 +133,20 @@ MEANING: dict[str, str] = {
     "health.timeout": "How long a check may take.",
     "health.retry": "How often a failed check is repeated before the server is out. 0: a single lost packet throws it out.",
     "health.retry_after": "Pause before that.",
+    "health.alpha": "A server is out until its first check has passed. `false`: it is in from the start, and a dead one gets connections until its first check fails (1.3 s).",
+    "connections.idle": "A director forgets an established TCP connection that is silent for so long; its client's next packet is answered with a reset. Whole seconds, as all of this table.",
+    "connections.closing": "The same after one side has closed.",
+    "connections.udp": "The same for UDP.",
+    "connections.keepalive": "Servers ask a client that was silent for so long; the answer renews what directors know. With `keepalive_retry` shorter than `idle`. `0s`: the servers' own setting stays.",
+    "connections.keepalive_retry": "Pause between two such questions when there is no answer. After nine the server closes the connection.",
+    "connections.copy_every": "With two directors: how old the other one's copy of a connection may become.",
+    "connections.reset_dead": "A client of a server that was taken out gets a reset at its next packet. `false`: it hangs.",
+    "connections.unstick_dead": "A client that sticks to a server of weight 0 goes to another one. `false`: it keeps on going there.",
+    "connections.refuse": "While no server is alive every client is refused at once. `false`: one a second is, the others wait for their time-out.",
+    "tun.mtu": "Bytes of the largest packet that passes from directors to servers. Default: what each server's interface sends.",
+    "tun.fragment": "Packets that are too large for the tunnel travel in two pieces. `false`: the client is told by ICMP to send smaller ones; where that is filtered, large requests hang.",
+    "nat.direct": "Hosts (`\"10.0.0.200\"`) and networks (`\"10.9.0.0/24\"`) that connect to the servers' own addresses, also while no director is alive: they get their answers directly. They cannot use the load balancer in nat. Other real servers and directors need not be named.",
+    "nat.direct_when_alone": "While the gateway does not answer, all connections to servers' own addresses get their answers directly.",
     "nat.gateway": "Floating address that answers leave through. Needed with two directors. Servers must not carry it.",
     "nat.return_path": (
         "How answers find back through the director. `rule`: a routing rule on each server. `fwmark`: the how-to's netfilter "
@@ -190,6 +209,8 @@ def _type(annotation: Any) -> str:
         return " or ".join(_type(one) for one in inside if one is not NoneType)
     if origin is Annotated:
         return _type(inside[0]) + _bounds(inside[1:])
+    if origin is tuple:
+        return f"list of {_type(inside[0])}s"
     if origin is Literal:
         return " · ".join(f"`{value}`" for value in inside)
     return _class(annotation) if isinstance(annotation, type) and not origin else "tables"
@@ -204,6 +225,7 @@ def _class(kind: type) -> str:
 _WORDS = (
     (Annotated[(get_args(Seconds))], "duration"),
     (models.Address, "address"),
+    (models.Network, "network"),
     (models.Port, "number 1–65535"),
     (models.Weight, "number 0–65535"),
     (models.Scheduler, "scheduler"),
@@ -229,6 +251,8 @@ def _default(field: FieldInfo) -> str:
         return f"`{str(value).lower()}`"
     if _type(_whole(field)) == "duration":
         return f'`"{duration(value)}"`'
+    if isinstance(value, tuple):
+        return f"`{[str(one) for one in value]}`"
     return f"`{value}`" if isinstance(value, int) else f'`"{value}"`'
 
 

@@ -186,7 +186,7 @@ _BUILDERS: dict[tuple[str, Action], Callable[..., str]] = {
     ("module", Action.BUILD): lambda name: f"modprobe {quote(name)}",
     ("link", Action.BUILD): _add_link,
     ("link", Action.REMOVE): _remove_link,
-    ("sysctl", Action.BUILD): lambda item: f"setting {item[0]} {proc_path(item[0])} {item[1]}",
+    ("sysctl", Action.BUILD): lambda item: f"setting {item[0]} {proc_path(item[0])} {quote(str(item[1]))}",
     ("sysctl", Action.REMOVE): lambda key: f"setting_back {key} {proc_path(key)}",
     ("address", Action.BUILD): _address("replace"),
     ("address", Action.REMOVE): _address("del"),

@@ -87,7 +87,7 @@ def forget(host: Host) -> None:
 
 
 def footprint(host: Host, modes: Iterable[Mode]) -> Footprint:
-    return blueprint(host).footprint(name_of(host), frozenset(modes))
+    return blueprint(host).footprint(name_of(host), frozenset(modes), seen(host))
 
 
 def found(host: Host, modes: Iterable[Mode]) -> tuple[Difference, ...]:

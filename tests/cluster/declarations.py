@@ -80,7 +80,19 @@ def declarations(draw: st.DrawFn, interfaces: tuple[str, ...] = INTERFACES) -> D
             "timeout": draw(st.sampled_from(["100ms", "1.5s"])),
             "retry": draw(st.integers(0, 10)),
         },
-        "nat": {"gateway": address(200), "return_path": draw(st.sampled_from(["rule", "fwmark", "snat"]))},
+        "router": address(201),
+        "connections": {
+            "idle": draw(st.sampled_from(["6m", 2_000_000])),
+            "keepalive": draw(st.sampled_from([0, 5])),
+            "reset_dead": draw(st.booleans()),
+            "refuse": draw(st.booleans()),
+        },
+        "tun": {"fragment": draw(st.booleans()), "mtu": draw(st.sampled_from([576, 65535]))},
+        "nat": {
+            "gateway": address(200),
+            "return_path": draw(st.sampled_from(["rule", "fwmark", "snat"])),
+            "direct": draw(st.lists(st.sampled_from(["10.0.0.9", "10.0.0.64/27", "10.9.0.0/16"]), unique=True)),
+        },
         "clustercheck": {"serve_donor": draw(st.booleans())},
         "director": {
             f"lb{n}": {"address": address(10 + n), "priority": priority, "interface": interface}

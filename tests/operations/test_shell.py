@@ -162,13 +162,9 @@ def test_units_are_started_after_everything_else(bare: Bare) -> None:
     called = bare.called()
     assert called[0].startswith("apt-get -q -y")
     assert called[0].endswith("install --no-install-recommends python3")
-    assert called.index("systemctl daemon-reload") == len(called) - 5
-    assert called[-4:] == [
-        "systemctl -q enable lbctl-return-path.service",
-        "systemctl restart lbctl-return-path.service",
-        "systemctl -q enable lbctl-clustercheck.service",
-        "systemctl restart lbctl-clustercheck.service",
-    ]
+    services = ("lbctl-segment-size", "lbctl-return-path", "lbctl-gateway-watch", "lbctl-clustercheck")
+    started = [f"systemctl {verb} {name}.service" for name in services for verb in ("-q enable", "restart")]
+    assert called[called.index("systemctl daemon-reload") + 1 :] == started
 
 
 OLD = File("/etc/keepalived/keepalived.conf", "old\n" * 500)
