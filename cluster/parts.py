@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address
 
+from cluster.keepalived import VirtualServer
+
 
 class Thing(StrEnum):
     """One thing on a host. The order is that in which things are built; they are taken away in the opposite one."""
@@ -118,6 +120,14 @@ class Unit:
 
 
 @dataclass(frozen=True)
+class Table:
+    """What a director's table must hold, and which addresses are ours alone: any other service on them is a leftover."""
+
+    servers: tuple[VirtualServer, ...]
+    ours: frozenset[IPv4Address]
+
+
+@dataclass(frozen=True)
 class Part:
     """All that one thing needs on a host."""
 
@@ -134,6 +144,8 @@ class Part:
     chains: tuple[Chain, ...] = ()
     units: tuple[Unit, ...] = ()
     database_users: tuple[str, ...] = ()
+    table: Table | None = None
+    """The IPVS table, once the units run what is declared: until then their start or reload changes it."""
 
 
 Footprint = tuple[Part, ...]
