@@ -22,7 +22,13 @@ class DirectorParts(Kit):
     def _connection_table(self) -> Part:
         # Documentation/networking/ipvs-sysctl.rst. expire_nodest_conn: a client of a dead server gets a reset instead of a
         # hang; expire_quiescent_template: and a persistent one is sent to a live server.
-        sysctls = {"net.ipv4.vs.expire_nodest_conn": 1, "net.ipv4.vs.expire_quiescent_template": 1}
+        # sloppy_tcp: a connection that this director has not heard of is taken up instead of reset, which is right where one
+        # server takes all (the writer): it survives a failover that came before its state had crossed.
+        sysctls = {
+            "net.ipv4.vs.expire_nodest_conn": 1,
+            "net.ipv4.vs.expire_quiescent_template": 1,
+            "net.ipv4.vs.sloppy_tcp": 1,
+        }
         if self.declaration.nat.return_path is ReturnPath.SNAT:
             sysctls["net.ipv4.vs.conntrack"] = 1
         return Part(
