@@ -6,7 +6,7 @@ MODE ?= dr
 # Debian packages that the lab needs on this machine, and those that only some processors need (lab/xstate.c).
 DEBIAN := $(shell cat lab/packages.txt; grep -qw amx_tile /proc/cpuinfo && echo gcc libc6-dev)
 
-.PHONY: help venv system demo test soak check lint types floors pure bench-startup lock clean
+.PHONY: help venv system demo test soak check lint types floors pure bench-startup bench-failover bench-eject lock clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -57,6 +57,14 @@ pure: venv
 ## make bench-startup   lbctl --help against importing typer, side by side
 bench-startup: venv
 	@$(PYTHON) -m benchmarks.startup
+
+## make bench-failover   the active director is stopped, killed, cut off, in each mode: what clients see
+bench-failover: venv system
+	@$(PYTHON) -m benchmarks.failover
+
+## make bench-eject     a database is killed, frozen, cut off, in each mode: how soon it is out of rotation
+bench-eject: venv system
+	@$(PYTHON) -m benchmarks.eject
 
 ## make lock            pins the dependencies anew
 lock: venv

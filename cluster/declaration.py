@@ -101,6 +101,8 @@ class Vrrp(_Strict):
     """True is the seed's automatic failback; it costs a second move for each failure."""
     preempt_delay: Seconds = 30
     """With preempt: how long a director that came back waits, so that connections have crossed to it."""
+    announce_every: Seconds = 30
+    """How often the active director says again, by gratuitous ARP, that the addresses are its own."""
     unicast: Switch = False
     synchronise_connections: Switch = True
     """The kernel's sync daemon between directors, without which a failover cuts all established connections."""

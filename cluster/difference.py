@@ -12,6 +12,7 @@ from typing import Any
 from cluster import boot
 from cluster.observed import HostState, SeenUnit
 from cluster.parts import File, Footprint, Link, Part, Route, Rule, Thing, Unit, proc_path
+from cluster.table import drift
 
 Found = tuple[str, Any, str]
 """Kind of item, the item, and what is to be done with it, for people."""
@@ -76,6 +77,12 @@ class _Reasons:
         for unit in self.part.units:
             if why := unit_differs(unit, self.seen.units.get(unit.name)):
                 yield "unit", unit, f"{unit.name}: {why}"
+        yield from self.table()
+
+    def table(self) -> Iterator[Found]:
+        runs = not any(unit_differs(unit, self.seen.units.get(unit.name)) for unit in self.part.units)
+        if self.part.table and runs:
+            yield from (("table", mend, what) for mend, what in drift(self.part.table, self.seen))
 
     def software(self) -> Iterator[Found]:
         yield from (("package", p, f"install {p}") for p in self.part.packages if p not in self.seen.packages)

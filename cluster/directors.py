@@ -28,7 +28,9 @@ class DirectorParts(Kit):
     def _connection_table(self) -> Part:
         # Kernel: Documentation/networking/ipvs-sysctl.rst, and ip-sysctl.rst for icmp_ratemask.
         connections = self.declaration.connections
-        sysctls: dict[str, int | str] = {}
+        # sloppy_tcp: a connection that this director has not heard of is taken up instead of reset, which is right where one
+        # server takes all (the writer): it survives a failover that came before its state had crossed.
+        sysctls: dict[str, int | str] = {"net.ipv4.vs.sloppy_tcp": 1}
         if connections.reset_dead:
             sysctls["net.ipv4.vs.expire_nodest_conn"] = 1
         if connections.unstick_dead:

@@ -13,10 +13,10 @@ from typing import Any
 from cluster import boot
 from cluster.declaration import Connections, Declaration, Tun
 from cluster.directors import DirectorParts
-from cluster.keepalived import Left, configuration, contract
-from cluster.kit import Kit, Render
+from cluster.keepalived import Left, configuration, contract, floating_addresses, hand_over_seconds
+from cluster.kit import LIBRARY, Kit, Render
 from cluster.observed import HostState
-from cluster.parts import File, Footprint, Part, Thing, Unit
+from cluster.parts import File, Footprint, Part, Table, Thing, Unit
 from cluster.real_servers import ETHERNET_MTU, RealServerParts
 from cluster.vocabulary import BootFiles, Mode, ReturnPath, Role
 
@@ -106,13 +106,21 @@ class Blueprint:
 
     def _keepalived(self, name: str) -> Part:
         conf = self.keepalived_conf(name)
-        drop_in = File("/etc/systemd/system/keepalived.service.d/lbctl.conf", self.render("keepalived.drop-in.j2", {}))
+        hand_over = File(f"{LIBRARY}/hand-over", self.render("hand-over.j2", {}), mode=0o755)
+        text = self.render("keepalived.drop-in.j2", {"wait": hand_over_seconds(self.declaration)})
+        drop_in = File("/etc/systemd/system/keepalived.service.d/lbctl.conf", text)
         return Part(
             Thing.KEEPALIVED,
             packages=("keepalived", "ipvsadm"),
-            files=(drop_in, conf),
+            files=(hand_over, drop_in, conf),
             units=(Unit("keepalived.service", revision=conf.sha256, reload=True, ours=False),),
+            table=table(self.declaration, name),
         )
+
+
+def table(declaration: Declaration, director: str) -> Table:
+    """What this director's IPVS table must hold."""
+    return Table(configuration(declaration, director).virtual_servers, frozenset(floating_addresses(declaration)))
 
 
 def merged(parts: Iterable[Part]) -> Footprint:
@@ -144,7 +152,8 @@ def _merged(thing: Thing, versions: list[Part]) -> Part:
     )
     units = {unit.name: unit for part in versions for unit in part.units}
     sysctls = {key: value for part in versions for key, value in part.sysctls.items()}
-    return Part(thing, sysctls=sysctls, units=tuple(units.values()), **{name: each(name) for name in names})
+    items: dict[str, Any] = {name: each(name) for name in names}
+    return Part(thing, sysctls=sysctls, units=tuple(units.values()), **items)
 
 
 GUARD = "# Managed by lbctl: change the declaration, not this file. "

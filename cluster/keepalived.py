@@ -74,6 +74,8 @@ class Instance:
     priority: int
     virtual_router_id: int
     advertise_every: float
+    announce_every: int
+    """Gratuitous ARP for all addresses, in seconds."""
     preempt: bool
     preempt_delay: float
     password: str | None
@@ -159,6 +161,18 @@ def floating_addresses(declaration: Declaration) -> tuple[IPv4Address, ...]:
     return (*gateway, *declaration.vips)
 
 
+def hand_over_seconds(declaration: Declaration) -> float:
+    """How long a director whose keepalived stops goes on forwarding, in seconds: until its peer has surely taken over.
+
+    A peer does so after three advertisements that did not come and a part of one more, or, in version 2, of a second (RFC 5798,
+    6.1; RFC 3768, 6.1). At most ten: a shutdown must not hang. 0 without a peer.
+    """
+    if len(declaration.director) == 1 or not floating_addresses(declaration):
+        return 0
+    skew = 1 if declaration.vrrp.version == 2 else declaration.vrrp.advertise_every  # noqa: PLR2004 (VRRP's version)
+    return round(min(10, 3 * declaration.vrrp.advertise_every + skew + 1), 3)
+
+
 def _instance(declaration: Declaration, director: str, password: str | None) -> Instance | None:
     addresses = floating_addresses(declaration)
     if not addresses:
@@ -173,6 +187,7 @@ def _instance(declaration: Declaration, director: str, password: str | None) -> 
         priority=me.priority,
         virtual_router_id=vrrp.virtual_router_id,
         advertise_every=vrrp.advertise_every,
+        announce_every=int(vrrp.announce_every),
         preempt=vrrp.preempt,
         preempt_delay=vrrp.preempt_delay,
         password=password if vrrp.password else None,

@@ -186,7 +186,7 @@ def _state(sections: Mapping[str, list[str]]) -> HostState:
         units=units,
         database_users=frozenset(w[0] for w in words("database-users")),
         database="".join(sections.get("database", [])).strip(),
-        services=ipvs_table(sections.get("ipvs", [])),
+        services=ipvs_table(sections.get("ipvs", []), _seconds(words("persistence"))),
         boot_files=BootFiles.NETWORKD if network_file else ifupdown,
         network_file=network_file,
         interfaces=tuple(_interfaces_line(line) for line in sections.get("interfaces", [])),
@@ -293,8 +293,16 @@ def _units(lines: Iterable[str], revisions: Mapping[str, list[str]]) -> dict[str
     return units
 
 
-def ipvs_table(lines: Iterable[str]) -> tuple[SeenService, ...]:
-    """The table in /proc/net/ip_vs (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_info_seq_show): hexadecimal addresses and ports."""
+def _seconds(lines: Iterable[list[str]]) -> dict[str, int]:
+    """How long each persistent service is so, by "-t ADDRESS:PORT", from `ipvsadm -Sn`."""
+    return {" ".join(words[1:3]): int(words[words.index("-p") + 1]) for words in lines}
+
+
+def ipvs_table(lines: Iterable[str], seconds: Mapping[str, int] | None = None) -> tuple[SeenService, ...]:
+    """The table in /proc/net/ip_vs (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_info_seq_show): hexadecimal addresses and ports.
+
+    The kernel counts persistence there in ticks, whose length it does not say: `seconds` are ipvsadm's.
+    """
     found: list[tuple[list[str], list[SeenDestination]]] = []
     for words in (line.split() for line in lines):
         if words[:1] in (["TCP"], ["UDP"]):
@@ -303,16 +311,17 @@ def ipvs_table(lines: Iterable[str]) -> tuple[SeenService, ...]:
             address, port = _hexadecimal(words[1])
             destination = SeenDestination(address, port, Mode.of(words[2]), int(words[3]), int(words[4]), int(words[5]))
             found[-1][1].append(destination)
-    return tuple(_service(words, tuple(destinations)) for words, destinations in found)
+    return tuple(_service(words, tuple(destinations), seconds or {}) for words, destinations in found)
 
 
-def _service(words: list[str], destinations: tuple[SeenDestination, ...]) -> SeenService:
+def _service(words: list[str], destinations: tuple[SeenDestination, ...], seconds: Mapping[str, int]) -> SeenService:
     address, port = _hexadecimal(words[1])
     persistence, granularity = None, None
     if "persistent" in words:
         place = words.index("persistent")
-        # In thousandths on some kernels' pages, in seconds in this file; the mask follows in hexadecimal.
-        persistence, granularity = int(words[place + 1]), IPv4Address(int(words[place + 2], 16))
+        option = "-u" if words[0] == "UDP" else "-t"
+        persistence = seconds.get(f"{option} {address}:{port}", int(words[place + 1]))
+        granularity = IPv4Address(int(words[place + 2], 16))
     return SeenService(Endpoint("", address, port, words[0].lower()), words[2], persistence, granularity, destinations)
 
 

@@ -1,11 +1,12 @@
 """Who goes when, and what must stay: pure decisions about the directors' turn and about what is still in use."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from cluster.declaration import Declaration
-from cluster.footprint import ALL_MODES
-from cluster.keepalived import endpoints, floating_addresses, weights_for
+from cluster.footprint import ALL_MODES, Blueprint, table
+from cluster.keepalived import endpoints, floating_addresses
 from cluster.observed import HostState
+from cluster.table import drift
 from cluster.vocabulary import Mode
 
 
@@ -80,6 +81,19 @@ def modes_in_use(declaration: Declaration, directors: Iterable[HostState | None]
     return frozenset(modes)
 
 
+def telling(blueprint: Blueprint, directors: Mapping[str, HostState | None]) -> list[HostState]:
+    """The directors whose tables tell which methods are in use.
+
+    Not those whose keepalived runs what is declared: what their tables have otherwise is drift, which is mended next.
+    """
+    runs = {
+        name: blueprint.keepalived_conf(name).sha256 == unit.revision
+        for name, state in directors.items()
+        if state and (unit := state.units.get("keepalived.service")) and unit.active
+    }
+    return [state for name, state in directors.items() if state and not runs.get(name)]
+
+
 def modes_to_keep(
     declaration: Declaration, directors: Iterable[HostState | None], servers: Iterable[HostState | None]
 ) -> tuple[frozenset[Mode], str]:
@@ -109,34 +123,14 @@ def unsettled(declaration: Declaration, name: str, seen: HostState, others: Iter
 
     Servers that fail their check are rightly missing from the table; what is there must be as declared.
     """
-    drift = next(table_drift(declaration, name, seen), None)
-    if drift:
-        return drift
+    _, differs = next(drift(table(declaration, name), seen), (None, None))
+    if differs:
+        return f"the kernel's table: {differs}"
     floating = floating_addresses(declaration)
     held_by_another = any(is_active(declaration, state) for state in others)
     if floating and not held_by_another and not all(seen.holds(address) for address in floating):
         return "no director holds all virtual addresses"
     return None
-
-
-def table_drift(declaration: Declaration, name: str, seen: HostState) -> Iterator[str]:
-    """How the kernel's table on director `name` differs from the declaration, one line each."""
-    table = {(service.endpoint.address, service.endpoint.port): service for service in seen.services}
-    for endpoint in endpoints(declaration, name):
-        declared, there = declaration.service[endpoint.service], table.get((endpoint.address, endpoint.port))
-        if there is None:
-            yield f"{endpoint} is not in the kernel's table"
-            continue
-        if there.scheduler != declared.scheduler:
-            yield f"{endpoint} has scheduler {there.scheduler}, not {declared.scheduler}"
-        weights = {declaration.real_server[n].address: w for n, w in weights_for(declared, declaration).items()}
-        for destination in there.destinations:
-            if destination.mode is not declaration.mode:
-                yield f"{endpoint} reaches {destination.address} by {destination.mode}, not {declaration.mode}"
-            if destination.address not in weights:
-                yield f"{endpoint} still has {destination.address}"
-            elif destination.weight != weights[destination.address]:
-                yield f"{endpoint} gives {destination.address} weight {destination.weight}"
 
 
 def not_ready(

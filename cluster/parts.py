@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address
 
+from cluster.keepalived import VirtualServer
 from cluster.vocabulary import BootFiles
 
 
@@ -133,6 +134,14 @@ class Unit:
 
 
 @dataclass(frozen=True)
+class Table:
+    """What a director's table must hold, and which addresses are ours alone: any other service on them is a leftover."""
+
+    servers: tuple[VirtualServer, ...]
+    ours: frozenset[IPv4Address]
+
+
+@dataclass(frozen=True)
 class Part:
     """All that one thing needs on a host."""
 
@@ -149,6 +158,8 @@ class Part:
     chains: tuple[Chain, ...] = ()
     units: tuple[Unit, ...] = ()
     database_users: tuple[str, ...] = ()
+    table: Table | None = None
+    """The IPVS table, once the units run what is declared: until then their start or reload changes it."""
 
 
 Footprint = tuple[Part, ...]

@@ -18,7 +18,7 @@ from cluster import interfaces
 from cluster.difference import Action, Difference, differences
 from cluster.footprint import Blueprint
 from cluster.observed import HostState
-from cluster.order import modes_in_use, modes_to_keep, standing_down, turns
+from cluster.order import modes_in_use, modes_to_keep, standing_down, telling, turns
 from cluster.parts import Thing
 from cluster.vocabulary import Mode
 
@@ -85,7 +85,7 @@ def plan(
     # When things are taken away every director that can be asked has moved to the declared mode: an empty table says as much.
     moved = [HostState() if state else None for state in directors.values()]
     keep, why = modes_to_keep(declaration, moved, servers.values())
-    in_use = modes_in_use(declaration, [state for state in directors.values() if state])
+    in_use = modes_in_use(declaration, telling(blueprint, directors))
     planner = _Planner(blueprint, in_use, keep)
     steps = tuple(planner.steps(directors, servers))
     notes = (f"kept for now: {why}",) if why and not steps else ()

@@ -148,6 +148,8 @@ def _vrrp(d: Declaration) -> Iterator[Problem]:
         yield ("vrrp", "advertise_every"), "VRRP 2 advertises in whole seconds: 1s or more, or set version = 3"
     if not 0.01 <= d.vrrp.advertise_every <= 40:  # noqa: PLR2004 (RFC 5798, 5.2.7: 12 bits of centiseconds)
         yield ("vrrp", "advertise_every"), "must lie between 10ms and 40s"
+    if d.vrrp.announce_every < 1 or d.vrrp.announce_every != int(d.vrrp.announce_every):
+        yield ("vrrp", "announce_every"), "keepalived repeats announcements in whole seconds: 1s or more"
     if d.vrrp.preempt and d.vrrp.preempt_delay > 1000:  # noqa: PLR2004 (keepalived.conf(5))
         yield ("vrrp", "preempt_delay"), "keepalived takes at most 1000 seconds"
 

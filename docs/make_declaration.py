@@ -121,6 +121,7 @@ MEANING: dict[str, str] = {
     ),
     "vrrp.virtual_router_id": "No other VRRP group in this network may have it. The connection copying uses the same number.",
     "vrrp.version": "2 is the how-to's: whole seconds and a password.",
+    "vrrp.announce_every": "How often the active director announces its addresses again (gratuitous ARP), for whom a takeover was lost on.",
     "vrrp.advertise_every": "A director's crash is noticed after three of these and a bit.",
     "vrrp.password": "Version 2 only.",
     "vrrp.preempt": "The preferred director takes over again when it is back: the how-to's automatic failback. A second move for each failure.",

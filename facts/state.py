@@ -151,6 +151,8 @@ def _services(asked: Question) -> Iterator[Section]:
         )
     if asked.director:
         yield "ipvs", "[ -r /proc/net/ip_vs ] && cat /proc/net/ip_vs"
+        # Without a table ipvsadm would load the module.
+        yield "persistence", "[ -r /proc/net/ip_vs ] && command -v ipvsadm >/dev/null && ipvsadm -Sn | grep -e ' -p '"
     if asked.ports:
         wanted = " or ".join(f"sport = :{port}" for port in asked.ports)
         yield "established", f"ss -Htn state established '( {wanted} )'"

@@ -11,6 +11,7 @@ from shlex import quote
 
 from cluster.difference import Action, Difference, show_route, show_rule
 from cluster.parts import Address, Chain, File, Link, Route, Rule, Unit, proc_path
+from cluster.table import Mend
 from templates import render
 
 PRELUDE = """\
@@ -167,6 +168,13 @@ def _remove_unit(unit: Unit) -> str:
     return f"systemctl -q disable --now {quote(unit.name)}; rm -f /run/lbctl/{quote(unit.name)}"
 
 
+def _mend(mend: Mend) -> str:
+    # With a peer a stop hands over first: the restart costs no client anything.
+    return (
+        " ".join(("ipvsadm", *map(quote, mend.arguments))) if mend.arguments else "systemctl restart keepalived.service"
+    )
+
+
 def _address(verb: str) -> Callable[[Address], str]:
     return lambda address: f"ip addr {verb} {address.address}/32 dev {address.device}"
 
@@ -197,4 +205,5 @@ _BUILDERS: dict[tuple[str, Action], Callable[..., str]] = {
     ("chain", Action.BUILD): lambda chain: render("chain.j2", {"chain": chain}).rstrip("\n"),
     ("chain", Action.REMOVE): _remove_chain,
     ("unit", Action.REMOVE): _remove_unit,
+    ("table", Action.BUILD): _mend,
 }

@@ -3,7 +3,7 @@
 from pyinfra.api import Host
 
 from cluster.observed import HostState
-from cluster.order import modes_in_use
+from cluster.order import modes_in_use, telling
 from cluster.vocabulary import Mode
 from operations import observation
 from operations.errors import NoAnswerError
@@ -16,8 +16,8 @@ def _group(host: Host, name: str) -> list[Host]:
 
 def modes_in_use_now(host: Host) -> frozenset[Mode]:
     """The declared mode and those that directors use."""
-    declaration = observation.blueprint(host).declaration
-    return modes_in_use(declaration, [state for state in states(host, "directors").values() if state])
+    plan = observation.blueprint(host)
+    return modes_in_use(plan.declaration, telling(plan, states(host, "directors")))
 
 
 def directors(host: Host) -> list[Host]:

@@ -42,12 +42,13 @@ def present(things: Sequence[Thing], modes: Iterable[Mode]) -> Commands:
 def built(things: Sequence[Thing], modes: Iterable[Mode], missing: Sequence[Difference]) -> Commands:
     """The commands that build what is missing, and the proof that it is there."""
     served_by = _in_rotation(current)
-    yield from run(missing)
+    if missing:
+        yield from run(missing)
 
     def lacking(where: Host) -> str | None:
         return _lacking(where, things, frozenset(modes)) or _out_of_rotation(where, served_by)
 
-    yield FunctionCommand(settled, (", ".join(dict.fromkeys(d.thing for d in missing)), lacking), {})
+    yield FunctionCommand(settled, (", ".join(dict.fromkeys(d.thing for d in missing) or things), lacking), {})
 
 
 @operation()
@@ -157,5 +158,10 @@ def _lacking(where: Host, things: Sequence[Thing], modes: frozenset[Mode]) -> st
     plan, name = observation.blueprint(where), observation.name_of(where)
     if Thing.KEEPALIVED in things and plan.role(name) is Role.DIRECTOR:
         others = [state for other, state in states(where, "directors").items() if state and other != name]
-        return unsettled(plan.declaration, name, observation.seen(where), others)
+        against = unsettled(plan.declaration, name, observation.seen(where), others)
+        if against:
+            # Another one may have taken over meanwhile: it is looked at anew, too.
+            for other in directors(where):
+                observation.forget(other)
+        return against
     return None

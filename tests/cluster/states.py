@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 
 from cluster import boot
 from cluster.footprint import Blueprint
-from cluster.keepalived import configuration
+from cluster.keepalived import VirtualServer, configuration
 from cluster.observed import HostState, InterfacesLine, SeenDestination, SeenFile, SeenLink, SeenService, SeenUnit
 from cluster.parts import Address, proc_path
 from cluster.vocabulary import BootFiles, Mode
@@ -48,34 +48,42 @@ def as_declared(blueprint: Blueprint, host: str, modes: Iterable[Mode], kind: Ho
             for p in parts
             for unit in p.units
         },
+        services=tuple(s for p in parts if p.table for s in services(p.table.servers)),
         database="up",
         database_users=frozenset(name for p in parts for name in p.database_users),
     )
 
 
-def director(blueprint: Blueprint, name: str, mode: Mode, *, active: bool, dead: Iterable[str] = ()) -> HostState:
-    """A director whose table sends by `mode`, without the dead servers; the active one holds what floats."""
-    declaration = blueprint.declaration.model_copy(update={"mode": mode})
-    gone = {blueprint.declaration.real_server[server].address for server in dead}
-    model = configuration(declaration, name)
-    services = tuple(
+def services(servers: Iterable[VirtualServer], dead: Iterable[str] = ()) -> tuple[SeenService, ...]:
+    """The kernel's table as keepalived makes it, without the dead servers."""
+    return tuple(
         SeenService(
             server.endpoint,
             server.scheduler,
             server.persistence_timeout,
             server.persistence_granularity,
             tuple(
-                SeenDestination(d.address, d.port, mode, d.weight, 0, 0)
+                SeenDestination(d.address, d.port, server.mode, d.weight, 0, 0)
                 for d in server.destinations
-                if d.address not in gone
+                if d.name not in frozenset(dead)
             ),
         )
-        for server in model.virtual_servers
+        for server in servers
     )
+
+
+def director(blueprint: Blueprint, name: str, mode: Mode, *, active: bool, dead: Iterable[str] = ()) -> HostState:
+    """A director whose table sends by `mode`, without the dead servers; the active one holds what floats."""
+    declaration = blueprint.declaration.model_copy(update={"mode": mode})
+    model = configuration(declaration, name)
     old = Blueprint(declaration, blueprint.render, blueprint.password)
     held = (*model.instance.advertised, *model.instance.excluded) if active and model.instance else ()
     state = as_declared(old, name, {mode})
-    return replace(state, services=services, addresses=frozenset(Address("eth0", address) for address in held))
+    return replace(
+        state,
+        services=services(model.virtual_servers, dead),
+        addresses=frozenset(Address("eth0", address) for address in held),
+    )
 
 
 def with_connections(state: HostState, *pairs: tuple[str, str]) -> HostState:

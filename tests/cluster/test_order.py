@@ -90,8 +90,8 @@ def test_a_dead_server_is_rightly_missing() -> None:
 @pytest.mark.parametrize(
     ("state", "said"),
     [
-        (HostState(), "is not in the kernel's table"),
-        (director(PLAN, "lb1", Mode.TUN, active=True), "by tun, not dr"),
+        (HostState(), "are not in the kernel's table"),
+        (director(PLAN, "lb1", Mode.TUN, active=True), "method tun becomes dr"),
         (director(PLAN, "lb1", Mode.DR, active=False), "no director holds"),
     ],
 )

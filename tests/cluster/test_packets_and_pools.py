@@ -151,7 +151,8 @@ def test_what_is_switched_off_is_neither_set_nor_written() -> None:
     off = "reset_dead = false\nunstick_dead = false\nrefuse = false"
     found = part(blueprint(Mode.DR, f"[connections]\n{off}"), "lb1", Thing.KERNEL)
     assert found
-    assert set(found.sysctls) == {"net.ipv4.vs.sync_threshold", "net.ipv4.vs.sync_refresh_period"}
+    sync = {"net.ipv4.vs.sync_threshold", "net.ipv4.vs.sync_refresh_period"}
+    assert set(found.sysctls) == {"net.ipv4.vs.sloppy_tcp"} | sync
     one = part(Variant(Mode.DR, directors=1).blueprint, "lb1", Thing.KERNEL)
     assert one
     assert not [key for key in one.sysctls if "sync" in key]

@@ -76,6 +76,8 @@ def keys(*changes: tuple[str, str]) -> list[str]:
         ([(ROUTER, f"{ROUTER}\nversion = 2")], ["vrrp.advertise_every"]),
         ([(ROUTER, f"{ROUTER}\nadvertise_every = '5ms'")], ["vrrp.advertise_every"]),
         ([(ROUTER, f"{ROUTER}\nadvertise_every = 41")], ["vrrp.advertise_every"]),
+        ([(ROUTER, f"{ROUTER}\nannounce_every = '500ms'")], ["vrrp.announce_every"]),
+        ([(ROUTER, f"{ROUTER}\nannounce_every = 1")], []),
         ([(ROUTER, f"{ROUTER}\npreempt = true\npreempt_delay = '17m'")], ["vrrp.preempt_delay"]),
         ([(ROUTER, f"{ROUTER}\npreempt_delay = '17m'")], []),
         # NAT

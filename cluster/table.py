@@ -1,0 +1,97 @@
+"""The kernel's IPVS table beside the declaration.
+
+keepalived compares its file with the file before, never with the kernel. One that died and was started again finds its services
+there and keeps them as they are, old method, weights, scheduler and foreign servers included; what somebody changes with ipvsadm
+it does not see at all (keepalived 2.2.7, seen on machines; a reload mends neither). So the table is compared here, and mended by
+ipvsadm: editing in place keeps established connections.
+
+Not drift: a declared server that is not in the table. It fails its check, and only keepalived knows.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from cluster.keepalived import Destination, Endpoint, VirtualServer
+from cluster.observed import HostState, SeenDestination, SeenService
+from cluster.parts import Table
+from cluster.vocabulary import Mode
+
+
+@dataclass(frozen=True)
+class Mend:
+    """ipvsadm's arguments; none: only a new start of keepalived mends it, because it alone knows which servers live."""
+
+    arguments: tuple[str, ...]
+
+
+Drift = tuple[Mend, str]
+"""What mends it, and what it is: one line, for people."""
+
+
+def drift(table: Table, seen: HostState) -> Iterator[Drift]:
+    """All that is otherwise in the kernel's table than declared."""
+    there = {_key(service.endpoint): service for service in seen.services}
+    for server in table.servers:
+        if service := there.get(_key(server.endpoint)):
+            yield from _of_service(server, service)
+            yield from _of_destinations(server, service.destinations)
+    declared = {_key(server.endpoint) for server in table.servers}
+    for key, service in there.items():
+        if key not in declared and service.endpoint.address in table.ours:
+            yield Mend(("-D", *_named(service.endpoint))), f"remove {service.endpoint} from the kernel's table"
+    gone = [str(server.endpoint) for server in table.servers if _key(server.endpoint) not in there]
+    if gone:
+        verb = "is" if len(gone) == 1 else "are"
+        yield Mend(()), f"{', '.join(gone)} {verb} not in the kernel's table: start keepalived anew"
+
+
+def _key(endpoint: Endpoint) -> tuple[IPv4Address, int, str]:
+    return endpoint.address, endpoint.port, endpoint.protocol
+
+
+def _named(endpoint: Endpoint) -> tuple[str, str]:
+    return ("-u" if endpoint.protocol == "udp" else "-t", str(endpoint))
+
+
+def _of_service(wanted: VirtualServer, there: SeenService) -> Iterator[Drift]:
+    reasons = []
+    if there.scheduler != wanted.scheduler:
+        reasons.append(f"scheduler {there.scheduler} becomes {wanted.scheduler}")
+    if (there.persistence, there.granularity) != (wanted.persistence_timeout, wanted.persistence_granularity):
+        before, then = (
+            f"{s} s for {g}" if s else "none"
+            for s, g in (
+                (there.persistence, there.granularity),
+                (wanted.persistence_timeout, wanted.persistence_granularity),
+            )
+        )
+        reasons.append(f"persistence {before} becomes {then}")
+    if reasons:
+        persistence: tuple[str, ...] = ()
+        if wanted.persistence_timeout:
+            persistence = ("-p", str(wanted.persistence_timeout), "-M", str(wanted.persistence_granularity))
+        mend = Mend(("-E", *_named(wanted.endpoint), "-s", wanted.scheduler, *persistence))
+        yield mend, f"{wanted.endpoint}: {', '.join(reasons)}"
+
+
+def _of_destinations(wanted: VirtualServer, there: Iterable[SeenDestination]) -> Iterator[Drift]:
+    declared = {(d.address, d.port): d for d in wanted.destinations}
+    for seen in there:
+        named = (*_named(wanted.endpoint), "-r", f"{seen.address}:{seen.port}")
+        destination = declared.get((seen.address, seen.port))
+        if destination is None:
+            what = f"{wanted.endpoint}: remove {seen.address}:{seen.port}, which is not declared"
+            yield Mend(("-d", *named)), what
+        elif why := _differs(destination, wanted.mode, seen):
+            mend = Mend(("-e", *named, wanted.mode.ipvsadm_option, "-w", str(destination.weight)))
+            yield mend, f"{wanted.endpoint}: {destination.name}: {why}"
+
+
+def _differs(wanted: Destination, mode: Mode, seen: SeenDestination) -> str | None:
+    reasons = []
+    if seen.mode is not mode:
+        reasons.append(f"method {seen.mode} becomes {mode}")
+    if seen.weight != wanted.weight:
+        reasons.append(f"weight {seen.weight} becomes {wanted.weight}")
+    return ", ".join(reasons) or None
