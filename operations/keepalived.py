@@ -1,7 +1,6 @@
 """keepalived: the one thing on a host that carries clients while it is changed."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from pyinfra import host as current
 from pyinfra.api import FunctionCommand, Host, StringCommand, deploy, operation
@@ -12,7 +11,7 @@ from cluster.order import left_out
 from cluster.parts import Thing
 from cluster.vocabulary import Mode
 from operations import observation
-from operations.commands import check_script
+from operations.commands import WAIT, check_script
 from operations.thing import Commands, built, refuse_hand_edited, run, settled
 
 
@@ -29,12 +28,17 @@ def configured(modes: Iterable[Mode]) -> Commands:
     if dead:
         yield from run(_without(current, missing, dead))
         yield FunctionCommand(settled, ("the method", _method_unchanged), {})
+        missing = by_things(observation.found(current, modes), (Thing.KEEPALIVED,), Action.BUILD)
     yield from built((Thing.KEEPALIVED,), modes, missing)
 
 
 def _without(where: Host, missing: Iterable[Difference], dead: Left) -> list[Difference]:
+    """What is missing, but with a keepalived.conf that leaves the dead out: also where the whole one is in place already, put
+    there by a run that was cut short before the reload.
+    """
     conf = observation.blueprint(where).keepalived_conf(observation.name_of(where), dead)
-    return [replace(d, item=conf) if d.kind == "file" and d.item.guarded else d for d in missing]
+    others = [d for d in missing if not (d.kind == "file" and d.item.guarded)]
+    return [Difference(Thing.KEEPALIVED, Action.BUILD, conf, "file", f"rewrite {conf.path}"), *others]
 
 
 def _method_unchanged(where: Host) -> str | None:
@@ -47,7 +51,8 @@ def _method_unchanged(where: Host) -> str | None:
 def stopped() -> Commands:
     """keepalived does not run until it is configured."""
     try:
-        yield StringCommand("timeout 30 systemctl stop keepalived.service")
+        # Disabled too: one that is started anew meanwhile would come back on the old terms, and both would hold the addresses.
+        yield StringCommand("timeout -k 5 60 systemctl -q disable --now keepalived.service", _timeout=90)
     finally:
         observation.forget(current)
 
@@ -56,7 +61,7 @@ def stopped() -> Commands:
 def accepted() -> Commands:
     """keepalived --config-test of what this director would get; fails with its words if it is rejected."""
     conf = observation.blueprint(current).keepalived_conf(observation.name_of(current))
-    yield StringCommand("timeout 60 sh -s", _stdin=check_script(conf))
+    yield StringCommand(f"timeout -k 5 {60 + WAIT} sh -s", _stdin=check_script(conf), _timeout=60 + WAIT + 30)
 
 
 @deploy("before any change")

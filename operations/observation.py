@@ -14,7 +14,7 @@ from pyinfra.api import Host, State
 
 from cluster.difference import Difference, differences
 from cluster.footprint import Blueprint
-from cluster.observed import HostState
+from cluster.observed import BusyError, HostState
 from cluster.parts import Footprint
 from cluster.question import Question, question
 from cluster.vocabulary import Mode, Role
@@ -69,7 +69,11 @@ def seen(host: Host) -> HostState:
     memory = _memory(host)
     with memory.lock:
         if memory.state is None or time.monotonic() - memory.at > FRESH:
-            memory.state = look(host, asked_of(blueprint(host), name_of(host)))
+            try:
+                memory.state = look(host, asked_of(blueprint(host), name_of(host)))
+            except BusyError as error:
+                memory.state = None
+                raise NoAnswerError(f"{name_of(host)}: {error}; nothing was changed by this one") from error
             memory.at = time.monotonic()
         if memory.state is None:
             raise NoAnswerError(f"{name_of(host)}: its state could not be read; nothing was changed there")

@@ -15,7 +15,7 @@ from cluster.order import modes_to_keep, unsettled
 from cluster.parts import Thing
 from cluster.vocabulary import Mode, Role
 from operations import observation
-from operations.commands import script
+from operations.commands import WAIT, script
 from operations.errors import HandEditedError
 from operations.inventory import directors, states
 
@@ -83,7 +83,7 @@ def run(found: Iterable[Difference]) -> Commands:
         checked=("/etc/keepalived/keepalived.conf",),
     )
     try:
-        yield StringCommand(f"timeout {LIMIT} sh -s", _stdin=text)
+        yield StringCommand(f"timeout -k 10 {LIMIT + WAIT} sh -s", _stdin=text, _timeout=LIMIT + WAIT + 30)
     finally:
         # Also when it failed half-way: then least of all is the host as it was seen.
         observation.forget(current)
