@@ -78,7 +78,7 @@ def script(found: Sequence[Difference], *, database_socket: str = "", checked: I
     `checked` are paths of files that keepalived must accept before they take their place.
     """
     body = [_command(difference, tuple(checked), database_socket) for difference in found]
-    return "\n".join([PRELUDE, "main() {", *_packages(found), *body, *_units(found), "}", "alone main", ""])
+    return "\n".join([PRELUDE, "main() {", ":", *_packages(found), *body, *_units(found), "}", "alone main", ""])
 
 
 def _command(difference: Difference, checked: tuple[str, ...], database_socket: str) -> str:

@@ -18,7 +18,7 @@ import pytest
 from cluster.errors import Exit
 from cluster.vocabulary import Mode
 from lab.lab import Lab
-from tests.system.machines import Cluster, Run
+from tests.system.machines import Cluster, Run, wait_until
 from tests.variants import ROOT, Variant
 
 HERE = Path(__file__).parent
@@ -145,6 +145,50 @@ def test_connection_cut_in_a_change_of_mode(interrupted: Interrupted) -> None:
         assert f"{host} is not as declared: " in said
         interrupted.finishes("lbctl")
         settle(cluster)
+
+
+CONF = "/etc/keepalived/keepalived.conf"
+
+
+@pytest.mark.lab
+def test_written_and_not_loaded_while_a_server_is_dead(interrupted: Interrupted) -> None:
+    """The reload that was cut off would have put the dead server back (`cluster.order.left_out`); so would a later one."""
+    cluster = interrupted.cluster
+    cluster.declare(declared(Mode.TUN))
+    alive = ["db1", "db2"]
+    cluster.on("db3", "systemctl stop lbctl-clustercheck; systemctl mask --runtime lbctl-clustercheck 2>&1")
+    try:
+        for director in cluster.declaration.director:
+            wait_until(lambda d=director: "10.0.0.3" not in str(cluster.table(d)), "db3 is out of rotation")  # type: ignore[misc]
+            file = cluster.variant.blueprint.keepalived_conf(director)
+            cluster.on(director, f"cat >{CONF}", stdin=file.text)
+        with reading(cluster):
+            done = cluster.lbctl("deploy", "--yes")
+            assert done.status == Exit.FAILED, done.output  # db3's health service does not start
+            for director in cluster.declaration.director:
+                cluster.table_settles(director, alive=alive)
+    finally:
+        cluster.on("db3", "systemctl unmask --runtime lbctl-clustercheck 2>&1")
+    interrupted.finishes("lbctl")
+    settle(cluster)
+
+
+@pytest.mark.lab
+def test_passive_director_that_stood_down_is_booted_meanwhile(interrupted: Interrupted) -> None:
+    """On the old terms it would hold the addresses beside the active one, should that be on the new ones by then."""
+    cluster = interrupted.cluster
+    active = cluster.active()
+    cluster.declare(Variant(Mode.DR, "ranked", vrrp="unicast"))
+    with reading(cluster, "held"):
+        status, changes = interrupted.stopped("after", 2, "lbctl")
+        assert (status, [change[1] == active for change in changes]) == (KILLED, [False, True])
+        passive = changes[0][1]
+        cluster.lab.reboot(passive)
+        assert cluster.on(passive, "systemctl is-active keepalived", check=False) == "inactive"
+        assert cluster.holders() == [active]
+        interrupted.finishes("lbctl")
+        settle(cluster)
+        assert cluster.holders() == [active]
 
 
 EDGES = {
