@@ -128,6 +128,8 @@ class Session:
         failure = getattr(host.connector, "failure", None)
         if failure is not None:
             return str(failure).removeprefix(f"{observation.name_of(host)}: ")
+        if complaint := getattr(host.connector, "complaint", ()):
+            return "\n    ".join(line.removeprefix(f"{observation.name_of(host)}: ") for line in complaint[-12:])
         said = self._said.about(host.name)
         return said[-1] if said else otherwise
 
