@@ -12,10 +12,11 @@ from cluster.parts import Thing
 from cluster.vocabulary import Mode
 from operations import observation
 from operations.commands import WAIT, check_script
-from operations.thing import Commands, built, refuse_hand_edited, run, settled
+from operations.thing import Commands, built, fails_alone, refuse_hand_edited, run, settled
 
 
 @operation()
+@fails_alone
 def configured(modes: Iterable[Mode]) -> Commands:
     """keepalived runs what is declared. Where the method changes while a server is dead, in two reloads (`left_out` says why)."""
     refuse_hand_edited(current, modes)

@@ -69,7 +69,7 @@ def test_one_dead_one_frozen_one_hanging_one_full_one_without_rights(cluster: Cl
     print(done.output, plain.output, plain.status)
     assert done.status == Exit.FAILED, done.output
     for host, why in {
-        "lb3": "no route",
+        "lb3": "no way to 10.0.0.7",
         "lb2": "no answer",
         "db1": "no end of the command within",
         "db2": "No space left on device",
@@ -78,8 +78,20 @@ def test_one_dead_one_frozen_one_hanging_one_full_one_without_rights(cluster: Cl
         said = done.output[done.output.index(f"{host} is not as declared: ") :]
         assert why in "\n".join(said.splitlines()[:4]), done.output
     assert "changed on lb1: keepalived" in done.output
+    # Plain pyinfra: the same hosts, and its own exit code.
+    assert plain.status == 1, plain.output
+    assert "Traceback" not in plain.output
+    assert "[@lab/lb1] No changes" in plain.output
+    for words in (
+        "No route to host",
+        "no answer from 10.0.0.6",
+        "timed out after 30s",
+        "No space left",
+        "sudo wants a password",
+    ):
+        assert words in plain.output, plain.output
     cluster.declare(Variant(Mode.DR, "ranked"))
-    lab.wait("lb2")
+    lab.wait("lb2", "db1")
     after = cluster.lbctl("deploy", "--yes")
     assert after.status == Exit.DONE, after.output
     for director in cluster.declaration.director:

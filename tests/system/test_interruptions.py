@@ -15,9 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from cluster.difference import Action, Difference
 from cluster.errors import Exit
+from cluster.parts import Thing
 from cluster.vocabulary import Mode
 from lab.lab import Lab
+from operations.commands import script
 from tests.system.machines import Cluster, Run, wait_until
 from tests.variants import ROOT, Variant
 
@@ -156,7 +159,9 @@ def test_written_and_not_loaded_while_a_server_is_dead(interrupted: Interrupted)
     cluster = interrupted.cluster
     cluster.declare(declared(Mode.TUN))
     alive = ["db1", "db2"]
-    cluster.on("db3", "systemctl stop lbctl-clustercheck; systemctl mask --runtime lbctl-clustercheck 2>&1")
+    cluster.on(
+        "db3", "mariadb -e 'SET GLOBAL wsrep_desync = 1'"
+    )  # its health service says so, and directors take it out
     try:
         for director in cluster.declaration.director:
             wait_until(lambda d=director: "10.0.0.3" not in str(cluster.table(d)), "db3 is out of rotation")  # type: ignore[misc]
@@ -164,13 +169,13 @@ def test_written_and_not_loaded_while_a_server_is_dead(interrupted: Interrupted)
             cluster.on(director, f"cat >{CONF}", stdin=file.text)
         with reading(cluster):
             done = cluster.lbctl("deploy", "--yes")
-            assert done.status == Exit.FAILED, done.output  # db3's health service does not start
+            assert done.status == Exit.DONE, done.output
             for director in cluster.declaration.director:
                 cluster.table_settles(director, alive=alive)
     finally:
-        cluster.on("db3", "systemctl unmask --runtime lbctl-clustercheck 2>&1")
-    interrupted.finishes("lbctl")
+        cluster.on("db3", "mariadb -e 'SET GLOBAL wsrep_desync = 0'")
     settle(cluster)
+    interrupted.finishes("lbctl")
 
 
 @pytest.mark.lab
@@ -200,8 +205,17 @@ EDGES = {
 
 @pytest.mark.soak
 @pytest.mark.timeout(6 * 3600)
-@pytest.mark.parametrize("program", ["lbctl", "pyinfra"])
-@pytest.mark.parametrize("how", ["during", "before", "after", "cut", "power"])
+@pytest.mark.parametrize(
+    ("how", "program"),
+    [
+        ("during", "lbctl"),
+        ("during", "pyinfra"),
+        ("before", "pyinfra"),
+        ("after", "lbctl"),
+        ("cut", "lbctl"),
+        ("power", "lbctl"),
+    ],
+)
 @pytest.mark.parametrize("edges", EDGES)
 def test_stopped_at_each_change_of_a_change_of_mode(
     interrupted: Interrupted, how: str, program: str, edges: str
@@ -275,7 +289,7 @@ def undisturbed_first_deploy(mode: Mode, folder: Path) -> dict[str, str]:
 
 @pytest.mark.soak
 @pytest.mark.timeout(6 * 3600)
-@pytest.mark.parametrize("how", ["during", "after", "power"])
+@pytest.mark.parametrize("how", ["after", "power"])
 @pytest.mark.parametrize("mode", list(Mode))
 def test_first_deploy_by_runs_that_are_each_stopped(tmp_path: Path, mode: Mode, how: str) -> None:
     """Each run is stopped at its first change: what the one before began, this one finds and goes on from."""
@@ -300,17 +314,42 @@ def test_first_deploy_by_runs_that_are_each_stopped(tmp_path: Path, mode: Mode, 
 @pytest.mark.soak
 @pytest.mark.timeout(6 * 3600)
 @pytest.mark.parametrize("program", ["lbctl", "pyinfra"])
-@pytest.mark.parametrize("how", ["during", "after"])
 @pytest.mark.parametrize("mode", list(Mode))
-def test_first_deploy_stopped_at_each_change(tmp_path: Path, mode: Mode, how: str, program: str) -> None:
+def test_first_deploy_stopped_at_each_change(tmp_path: Path, mode: Mode, program: str) -> None:
     """Place by place, on machines of their own each time."""
     wanted = undisturbed_first_deploy(mode, tmp_path)
     for place in itertools.count(1):
         with fresh() as lab:
             interrupted = Interrupted(Cluster(lab, tmp_path))
             interrupted.cluster.declare(declared(mode))
-            hit = once(interrupted, how, place, program, read=False)
+            hit = once(interrupted, "during", place, program, read=False)
             assert interrupted.traces() == wanted, f"place {place}"
         if not hit:
             break
     assert place > 10
+
+
+INSTALL = (
+    "apt-get -q -y install --no-install-recommends sudo >/run/install.log 2>&1 & sleep {delay}; kill -0 $! || echo done"
+)
+KILL = "pkill -KILL -x 'apt-get|dpkg|dpkg-deb'; pkill -KILL -f /var/lib/dpkg/; sleep 0.2; dpkg --audit"
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_apt_killed_at_many_moments(galera: Lab) -> None:
+    """Sometimes dpkg's journal has to be worked off first, sometimes a package is half there."""
+    script_text = script([Difference(Thing.KEEPALIVED, Action.BUILD, "sudo", "package", "")])
+    damaged = 0
+    for tenths in itertools.count(4, 2):
+        galera.exec("db2", "apt-get -q -y purge sudo", timeout=180)
+        began = galera.exec("db2", f"({INSTALL.format(delay=tenths / 10)}); {KILL}", check=False)
+        audit = began.stdout.replace("done\n", "")
+        damaged += bool(audit)
+        print(f"killed after {tenths / 10} s: {audit.splitlines()[:1] or 'nothing half-way'}", flush=True)
+        galera.exec("db2", "sh -s", stdin=script_text, timeout=300)
+        status = galera.exec("db2", "dpkg-query -W -f '${db:Status-Status}' sudo; dpkg --audit").stdout
+        assert status == "installed"
+        if "done" in began.stdout:
+            break
+    assert damaged > 0

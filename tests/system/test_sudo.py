@@ -17,6 +17,7 @@ SET_UP = f"""\
 set -e
 command -v sudo >/dev/null || apt-get -q -y install --no-install-recommends sudo >/dev/null
 id -u {USER} >/dev/null 2>&1 || useradd --create-home --shell /bin/bash {USER}
+usermod --password '*' {USER} # no password, and yet not locked: without PAM sshd lets no locked account in
 install -d -m 700 -o {USER} /home/{USER}/.ssh
 install -m 600 -o {USER} /root/.ssh/authorized_keys /home/{USER}/.ssh/authorized_keys
 """
