@@ -7,11 +7,12 @@ was never ours is never named.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import Any
 
 from cluster import boot
 from cluster.observed import HostState, SeenUnit
-from cluster.parts import File, Footprint, Link, Part, Route, Rule, Thing, Unit, proc_path
+from cluster.parts import File, Footprint, Link, Part, Route, Rule, Thing, Unit, proc_path, staged_path
 from cluster.table import drift
 
 Found = tuple[str, Any, str]
@@ -162,6 +163,9 @@ class _Leftovers:
             for there in boot.places(file, self.seen):
                 if there.path not in wanted:
                     yield "file", there, f"remove {there.path}"
+            for half in sorted(self.seen.half_written):
+                if fnmatchcase(half, staged_path(file.path)):
+                    yield "half-written file", half, f"remove {half} (half-written)"
 
     def _wanted(self, kind: str, item: object) -> bool:
         return any(item in getattr(part, kind) for part in self.wanted)

@@ -90,6 +90,8 @@ class HostState:
     """All that was asked of one host at one moment."""
 
     files: Mapping[str, SeenFile] = field(default_factory=dict)
+    half_written: frozenset[str] = frozenset()
+    """What runs that were cut short left beside files of ours: halves of new ones (`cluster.parts.staged_path`)."""
     sysctls: Mapping[str, str] = field(default_factory=dict)
     """Values by their path under /proc/sys."""
     before: Mapping[str, str] = field(default_factory=dict)
@@ -134,12 +136,16 @@ class HostState:
 NETWORKD = "systemd-networkd.service"
 
 
+class BusyError(HostError):
+    """An earlier run that was interrupted is still at work on the host: what would be seen there is about to change."""
+
+
 class UnreadableStateError(HostError):
     """A host's answer stopped half-way or is not what was asked for."""
 
 
 def parse(output: str) -> HostState:
-    """The state that `output` describes. Raises UnreadableStateError."""
+    """The state that `output` describes. Raises UnreadableStateError, BusyError."""
     sections: dict[str, list[str]] = {}
     current: list[str] = []
     for line in output.splitlines():
@@ -147,6 +153,8 @@ def parse(output: str) -> HostState:
             current = sections.setdefault(line[1:], [])
         else:
             current.append(line)
+    if "busy" in sections:
+        raise BusyError("an earlier run is still at work there")
     if "end" not in sections:
         raise UnreadableStateError(
             "its answer stopped half-way", cure="run the command again; if it stays, look at the host's disk and memory"
@@ -168,6 +176,7 @@ def _state(sections: Mapping[str, list[str]]) -> HostState:
     ifupdown = BootFiles.IFUPDOWN if ["ifupdown"] in words("boot") else None
     return HostState(
         files=_files(words("files"), words("guards")),
+        half_written=frozenset(w[0] for w in words("half-written")),
         sysctls=dict(line.split(":", 1) for line in sections.get("sysctls", [])),
         before={w[0]: " ".join(w[2:]) for w in words("before")},
         packages=frozenset(w[0].split(":")[0] for w in words("packages") if w[-1] == "installed"),

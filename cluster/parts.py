@@ -166,6 +166,16 @@ Footprint = tuple[Part, ...]
 """Parts in the order of `Thing`, at most one of each."""
 
 
+LOCK = "/run/lbctl.lock"
+"""Held on a host by whatever changes it: a run that was interrupted may still be at work there when the next one comes."""
+
+
+def staged_path(path: str) -> str:
+    """Where a file's new text waits until it is whole. What is found there was left by a run that was cut short."""
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/.{name}.lbctl"
+
+
 def proc_path(key: str) -> str:
     """Where a kernel setting lies under /proc/sys. As sysctl.d(5): a key with slashes means what it says, else dots are slashes
     (so that the dot in eth0.100 can be written).

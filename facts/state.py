@@ -1,5 +1,6 @@
 """The state of a host, by one remote command."""
 
+import time
 from collections.abc import Iterable, Iterator
 from shlex import quote
 from typing import Any
@@ -8,15 +9,21 @@ from pyinfra.api import FactBase, Host
 from pyinfra.api.exceptions import FactProcessError
 
 from cluster.footprint import GUARD
-from cluster.observed import HostState, UnreadableStateError, parse
-from cluster.parts import proc_path
+from cluster.observed import BusyError, HostState, UnreadableStateError, parse
+from cluster.parts import LOCK, proc_path, staged_path
 from cluster.question import Question
 
 LIMIT = 20
 """Seconds that a host has to answer."""
 
+OWN_LIMIT = LIMIT + 10
+"""Seconds after which we stop waiting for a host on which not even `timeout` comes to its end."""
 
-class State(FactBase["HostState | None"]):
+BUSY_LIMIT = 180
+"""Seconds to wait for an earlier run that is still at work on a host: what it found is about to change."""
+
+
+class State(FactBase["HostState | BusyError | None"]):
     """What a `Question` asks about, as a `HostState`. Call it by `look`.
 
     One shell command whose output ends with a mark. A host that gives no answer, or half of one, has no state (None): pyinfra
@@ -25,25 +32,33 @@ class State(FactBase["HostState | None"]):
 
     def command(self, asked: Question) -> str:
         del asked
-        return f"timeout {LIMIT} sh -s"
+        return f"timeout -k 5 {LIMIT} sh -s"
 
-    def process(self, output: Iterable[str]) -> HostState | None:
+    def process(self, output: Iterable[str]) -> HostState | BusyError | None:
         try:
             return parse("\n".join(output))
+        except BusyError as error:
+            return error
         except UnreadableStateError as error:
             raise FactProcessError(str(error)) from error
 
     @staticmethod
-    def default() -> HostState | None:
+    def default() -> HostState | BusyError | None:
         return None
 
 
 def look(host: Host, asked: Question) -> HostState | None:
     """The state of `host`; None when it could not be had (pyinfra has said why, and counts the host as failed).
 
-    The script goes through standard input: in the command line it would fill logs with kilobytes of shell.
+    Raises BusyError when an earlier run does not come to its end there. The script goes through standard input: in the command
+    line it would fill logs with kilobytes of shell.
     """
-    return host.get_fact(State, asked, _stdin=script(asked))
+    deadline = time.monotonic() + BUSY_LIMIT
+    while isinstance(found := host.get_fact(State, asked, _stdin=script(asked), _timeout=OWN_LIMIT), BusyError):
+        if time.monotonic() > deadline:
+            raise found
+        time.sleep(1)
+    return found
 
 
 def script(asked: Question) -> str:
@@ -51,6 +66,8 @@ def script(asked: Question) -> str:
     lines = [
         "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     ]
+    # The lock is there after our first change only. Held: the look would be of a moment that is over when it arrives.
+    lines += [f"if [ -e {LOCK} ] && ! flock -n -s {LOCK} true; then echo '#busy'; exit; fi"]
     for section, body in _sections(asked):
         lines += [f"echo '#{section}'", body]
     return "\n".join([*lines, "echo '#end'", ""])
@@ -81,6 +98,8 @@ def _files(asked: Question) -> Iterator[Section]:
             f'set --; for f in {paths}; do [ -f "$f" ] && set -- "$@" "$f"; done\n'
             'if [ $# -gt 0 ]; then sha256sum "$@"; stat -c "%n %a %U:%G %Y" "$@"; fi',
         )
+        halves = " ".join("*".join(map(quote, staged_path(path).split("*"))) for path in asked.files)
+        yield "half-written", f'for f in {halves}; do [ -e "$f" ] && echo "$f"; done'
     if asked.guarded:
         yield (
             "guards",

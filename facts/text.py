@@ -7,6 +7,9 @@ from pyinfra.api import FactBase, Host
 
 from facts.redaction import SED
 
+LIMIT = 30
+"""Seconds for the texts of one host."""
+
 
 class Texts(FactBase[dict[str, str]]):
     """Path → text, redacted. A file that is not there is left out."""
@@ -32,5 +35,5 @@ class Texts(FactBase[dict[str, str]]):
 
 def texts(host: Host, paths: Sequence[str]) -> dict[str, str]:
     """The texts of `paths` on `host`."""
-    found: dict[str, str] = host.get_fact(Texts, tuple(paths))
+    found: dict[str, str] = host.get_fact(Texts, tuple(paths), _timeout=LIMIT)
     return found

@@ -77,8 +77,8 @@ class Session:
             try:
                 with ctx_state.use(self._state), ctx_host.use(host):
                     return observation.seen(host)
-            except NoAnswerError:
-                self.unreachable.setdefault(name, self._why(host))
+            except NoAnswerError as error:
+                self.unreachable.setdefault(name, self._why(host, error.message.removeprefix(f"{name}: ")))
                 return None
 
         hosts = self._hosts(self._state)
@@ -124,12 +124,14 @@ class Session:
             result.failed = self._why(host)
         return result
 
-    def _why(self, host: Host) -> str:
+    def _why(self, host: Host, otherwise: str = "no answer") -> str:
         failure = getattr(host.connector, "failure", None)
         if failure is not None:
             return str(failure).removeprefix(f"{observation.name_of(host)}: ")
+        if complaint := getattr(host.connector, "complaint", ()):
+            return "\n    ".join(line.removeprefix(f"{observation.name_of(host)}: ") for line in complaint[-12:])
         said = self._said.about(host.name)
-        return said[-1] if said else "no answer"
+        return said[-1] if said else otherwise
 
     def _new_state(self) -> State:
         groups: dict[str, tuple[list[str], dict[str, Any]]] = {}

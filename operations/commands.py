@@ -2,6 +2,10 @@
 
 Scripts travel on standard input, files inside them as here-documents: nothing of a file's content stands in a process list or a
 log. Every write is atomic (temporary file beside the target, synced, renamed) and keeps the previous file.
+
+A script that has arrived whole runs to its end, whatever becomes of the connection and the operator: nothing of it writes to the
+connection before the end (apt would die of that, and leave dpkg half-way). Meanwhile it holds a lock, so that the next run waits.
+Whatever it does may have been done already by one that was cut short: what is there already is no error, nor what is gone.
 """
 
 import hashlib
@@ -10,12 +14,17 @@ from dataclasses import replace
 from shlex import quote
 
 from cluster.difference import Action, Difference, show_route, show_rule
-from cluster.parts import Address, Chain, File, Link, Route, Rule, Unit, proc_path
+from cluster.parts import LOCK, Address, Chain, File, Link, Rule, Unit, proc_path
 from cluster.table import Mend
 from templates import render
 
-PRELUDE = """\
-set -eu
+WAIT = 120
+"""Seconds that a script waits for the one of an earlier run."""
+
+PRELUDE = (
+    f"lock={LOCK} said=/run/lbctl.said wait={WAIT}\n"
+    """\
+set -u
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 umask 022
 previous=/var/lib/lbctl/previous before=/var/lib/lbctl/before/sysctl
@@ -36,16 +45,32 @@ setting() { # KEY PATH VALUE: the value from before our first change is kept for
   file=/proc/sys/$2
   [ -e "$file" ] || { echo "kernel setting $1 is not there" >&2; return 1; }
   mkdir -p "${before%/*}"
-  grep -q "^$1 = " "$before" 2>/dev/null || echo "$1 = $(cat "$file")" >>"$before"
+  grep -q "^$1 = " "$before" 2>/dev/null || { echo "$1 = $(cat "$file")" >>"$before"; sync "$before"; }
   echo "$3" >"$file"
 }
 setting_back() { # KEY PATH
-  value=$(grep "^$1 = " "$before") && value=${value##* = }
+  value=$(grep "^$1 = " "$before") || return 0 # an earlier run has done it
+  value=${value##* = }
   [ ! -e "/proc/sys/$2" ] || echo "$value" >"/proc/sys/$2"
   grep -v "^$1 = " "$before" >"$before.new" || :
   mv -f "$before.new" "$before"
 }
+unless() { # WORDS COMMAND…: failing with these words is no failure
+  words=$1; shift
+  answer=$("$@" 2>&1) || case $answer in *"$words"*) ;; *) echo "$answer" >&2; return 1;; esac
+}
+alone() { # FUNCTION: while no other script of ours changes this host; what it says is told when it has ended
+  exec 9>>"$lock"
+  flock -w "$wait" 9 || { echo "an earlier run is still at work on this host, for more than $wait s" >&2; exit 75; }
+  (umask 077; : >"$said.out"; : >"$said.err")
+  (set -e; "$1") </dev/null >"$said.out" 2>"$said.err"
+  status=$?
+  cat "$said.out"; cat "$said.err" >&2
+  rm -f "$said.out" "$said.err"
+  exit $status
+}
 """
+)
 
 
 def script(found: Sequence[Difference], *, database_socket: str = "", checked: Iterable[str] = ()) -> str:
@@ -54,7 +79,7 @@ def script(found: Sequence[Difference], *, database_socket: str = "", checked: I
     `checked` are paths of files that keepalived must accept before they take their place.
     """
     body = [_command(difference, tuple(checked), database_socket) for difference in found]
-    return "\n".join([PRELUDE, "main() {", *_packages(found), *body, *_units(found), "}", "main </dev/null", ""])
+    return "\n".join([PRELUDE, "main() {", ":", *_packages(found), *body, *_units(found), "}", "alone main", ""])
 
 
 def _command(difference: Difference, checked: tuple[str, ...], database_socket: str) -> str:
@@ -72,10 +97,15 @@ def _packages(found: Iterable[Difference]) -> list[str]:
     if not names:
         return []
     install = (
-        "apt-get -q -y -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confold install --no-install-recommends"
+        "apt-get -q -y -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confold install --no-install-recommends "
+        + " ".join(names)
     )
-    # The list of packages may be too old to find them: then, and only then, it is fetched anew.
-    return [f"{install} {' '.join(names)} || {{ apt-get -q update && {install} {' '.join(names)}; }}"]
+    return [
+        # A machine that lost power in the middle of an installation: dpkg's journal says so, and apt would refuse to go on.
+        'for f in /var/lib/dpkg/updates/[0-9]*; do if [ -e "$f" ]; then dpkg --force-confold --configure -a; break; fi; done',
+        # The list of packages may be too old to find them: then, and only then, it is fetched anew.
+        f"{install} || {{ dpkg --force-confold --configure -a && apt-get -q update && {install}; }}",
+    ]
 
 
 def _units(found: Sequence[Difference]) -> list[str]:
@@ -118,7 +148,7 @@ def check_script(file: File) -> str:
     """The shell that asks keepalived about a file and leaves nothing behind."""
     staged = _staged_and_checked(replace(file, path="/run/lbctl-proposed.conf"))
     body = f'{staged}\nrm -f "$staged"'
-    return f"{PRELUDE}\nmain() {{\n{body}\n}}\nmain </dev/null\n"
+    return f"{PRELUDE}\nmain() {{\n{body}\n}}\nalone main\n"
 
 
 def _staged_and_checked(file: File) -> str:
@@ -139,29 +169,39 @@ def _database_user(name: str, socket: str) -> str:
     return f"$(command -v mariadb || command -v mysql) --no-defaults -S {quote(socket)} -e {quote(statement)}"
 
 
+THERE = "'File exists'"
+GONE = {
+    "link": "'Cannot find device'",
+    "address": "'Cannot assign requested address'",
+    "route": "'No such process'",
+    "rule": "'No such file or directory'",
+}
+"""iproute2's words where there is nothing to remove (netlink's errors ENODEV, EADDRNOTAVAIL, ESRCH, ENOENT)."""
+
+
 def _add_link(link: Link) -> str:
-    create = (
-        f"ip link show dev {link.name} >/dev/null 2>&1 || ip link add {link.name} type dummy; "
-        if link.kind == "dummy"
-        else ""
-    )
+    add = f"ip link show dev {link.name} >/dev/null 2>&1 || unless {THERE} ip link add {link.name} type dummy; "
+    create = add if link.kind == "dummy" else ""
     return f"{create}ip link set {link.name} up"
 
 
 def _remove_link(link: Link) -> str:
-    return f"ip link del {link.name}" if link.kind == "dummy" else f"ip link set {link.name} down"
+    remove = f"ip link del {link.name}" if link.kind == "dummy" else f"ip link set {link.name} down"
+    return f"unless {GONE['link']} {remove}"
 
 
 def _remove_chain(chain: Chain) -> str:
     jump = f"iptables -w 10 -t {chain.table} -D {chain.hook} -j {chain.name} 2>/dev/null || :; " if chain.hook else ""
     # An empty nat table still has the kernel list every connection: it goes, unless somebody else has rules in it.
     unload = "; modprobe -q -r iptable_nat 2>/dev/null || :" if chain.table == "nat" else ""
+    is_there = f"if iptables -w 10 -t {chain.table} -n -L {chain.name} >/dev/null 2>&1; then"
     remove = f"iptables -w 10 -t {chain.table} -F {chain.name}; iptables -w 10 -t {chain.table} -X {chain.name}"
-    return f"{jump}{remove}{unload}"
+    return f"{jump}{is_there} {remove}; fi{unload}"
 
 
 def _add_user(name: str) -> str:
-    return f"useradd --system --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin {quote(name)}"
+    options = "--system --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin"
+    return f"id -u {quote(name)} >/dev/null 2>&1 || useradd {options} {quote(name)}"
 
 
 def _remove_unit(unit: Unit) -> str:
@@ -175,33 +215,31 @@ def _mend(mend: Mend) -> str:
     )
 
 
-def _address(verb: str) -> Callable[[Address], str]:
-    return lambda address: f"ip addr {verb} {address.address}/32 dev {address.device}"
+def _remove_address(address: Address) -> str:
+    remove = f"ip addr del {address.address}/32 dev {address.device}"
+    return f"unless {GONE['link']} unless {GONE['address']} {remove}"
 
 
-def _rule(verb: str) -> Callable[[Rule], str]:
-    return lambda rule: f"ip rule {verb} {show_rule(rule)}"
-
-
-def _route(verb: str) -> Callable[[Route], str]:
-    return lambda route: f"ip route {verb} {show_route(route)}"
+def _rule(verb: str, harmless: str) -> Callable[[Rule], str]:
+    return lambda rule: f"unless {harmless} ip rule {verb} {show_rule(rule)}"
 
 
 _BUILDERS: dict[tuple[str, Action], Callable[..., str]] = {
     ("user", Action.BUILD): _add_user,
     ("file", Action.BUILD): _file,
     ("file", Action.REMOVE): lambda file: f"keep {quote(file.path)}; rm -f {quote(file.path)}",
+    ("half-written file", Action.REMOVE): lambda path: f"rm -f {quote(path)}",
     ("module", Action.BUILD): lambda name: f"modprobe {quote(name)}",
     ("link", Action.BUILD): _add_link,
     ("link", Action.REMOVE): _remove_link,
     ("sysctl", Action.BUILD): lambda item: f"setting {item[0]} {proc_path(item[0])} {quote(str(item[1]))}",
     ("sysctl", Action.REMOVE): lambda key: f"setting_back {key} {proc_path(key)}",
-    ("address", Action.BUILD): _address("replace"),
-    ("address", Action.REMOVE): _address("del"),
-    ("route", Action.BUILD): _route("replace"),
-    ("route", Action.REMOVE): _route("del"),
-    ("rule", Action.BUILD): _rule("add"),
-    ("rule", Action.REMOVE): _rule("del"),
+    ("address", Action.BUILD): lambda a: f"ip addr replace {a.address}/32 dev {a.device}",
+    ("address", Action.REMOVE): _remove_address,
+    ("route", Action.BUILD): lambda route: f"ip route replace {show_route(route)}",
+    ("route", Action.REMOVE): lambda route: f"unless {GONE['route']} ip route del {show_route(route)}",
+    ("rule", Action.BUILD): _rule("add", THERE),
+    ("rule", Action.REMOVE): _rule("del", GONE["rule"]),
     ("chain", Action.BUILD): lambda chain: render("chain.j2", {"chain": chain}).rstrip("\n"),
     ("chain", Action.REMOVE): _remove_chain,
     ("unit", Action.REMOVE): _remove_unit,

@@ -1,5 +1,7 @@
 """What a director gets."""
 
+from contextlib import suppress
+
 from pyinfra import host
 from pyinfra.api import deploy
 
@@ -7,6 +9,7 @@ from cluster.observed import HostState
 from cluster.order import standing_down, turns
 from cluster.parts import NETWORK
 from operations import keepalived, observation, thing
+from operations.errors import NoAnswerError
 from operations.inventory import modes_in_use_now, states
 
 
@@ -30,7 +33,8 @@ def stand_down() -> None:
 
 def refuse_hand_edited() -> None:
     """Raises HandEditedError before any host is changed: with -y pyinfra does not look into operations while it prepares."""
-    thing.refuse_hand_edited(host, modes_in_use_now(host))
+    with suppress(NoAnswerError):  # that host fails by itself, at its first operation
+        thing.refuse_hand_edited(host, modes_in_use_now(host))
 
 
 @deploy("director")

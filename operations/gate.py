@@ -7,8 +7,7 @@ would otherwise change directors before servers are ready.
 from collections.abc import Generator
 
 from pyinfra import host as current
-from pyinfra import logger
-from pyinfra.api import FunctionCommand, Host, State, operation
+from pyinfra.api import FunctionCommand, Host, operation
 
 from cluster.difference import Action
 from cluster.order import not_ready
@@ -16,13 +15,15 @@ from cluster.parts import Thing
 from cluster.vocabulary import Role
 from operations import observation
 from operations.inventory import failed, states
+from operations.thing import Commands, fails_alone, refused
 
 
 @operation()
-def passed() -> Generator[FunctionCommand, None, None]:
+@fails_alone
+def passed() -> Commands:
     """Directors: stop here if changing this one could send clients to a server that is not ready for it."""
     if current.state.is_executing and (reason := _reason(current)):
-        yield FunctionCommand(_refuse, (reason,), {})
+        yield FunctionCommand(refused, (f"not changed: {reason}",), {})
 
 
 @operation()
@@ -49,9 +50,3 @@ def _lacking(host: Host, name: str) -> str | None:
         return None
     found = observation.found(server, {plan.declaration.mode})
     return next((d.what for d in found if d.action is Action.BUILD and d.thing is not Thing.CLUSTERCHECK), None)
-
-
-def _refuse(state: State, host: Host, reason: str) -> bool:
-    del state
-    host.log_styled(f"not changed: {reason}", fg="red", log_func=logger.error)
-    return False

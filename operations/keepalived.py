@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 
 from pyinfra import host as current
 from pyinfra.api import FunctionCommand, Host, State, StringCommand, deploy, operation
@@ -15,14 +14,15 @@ from cluster.parts import Thing
 from cluster.table import drift
 from cluster.vocabulary import Mode
 from operations import observation
-from operations.commands import check_script
-from operations.thing import Commands, built, refuse_hand_edited, run, settled
+from operations.commands import WAIT, check_script
+from operations.thing import Commands, built, fails_alone, refuse_hand_edited, run, settled
 
 RELOAD = 5
 """Seconds in which keepalived has done what a reload makes it do."""
 
 
 @operation()
+@fails_alone
 def configured(modes: Iterable[Mode]) -> Commands:
     """keepalived runs what is declared. Where the method changes while a server is dead, in two reloads (`left_out` says why)."""
     refuse_hand_edited(current, modes)
@@ -30,9 +30,8 @@ def configured(modes: Iterable[Mode]) -> Commands:
     if not missing:
         current.noop("as declared")
         return
-    by_table = [d for d in missing if d.kind == "table"]
-    if by_table != list(missing):
-        yield from _reloaded([d for d in missing if d.kind != "table"])
+    if by_reload := _by_reload(missing):
+        yield from _reloaded(by_reload, modes)
         # Only now is it plain what keepalived leaves in the table, and it needs a moment for what it changes itself.
         yield FunctionCommand(_table_rests, (), {})
         missing = by_things(observation.found(current, modes), (Thing.KEEPALIVED,), Action.BUILD)
@@ -40,12 +39,18 @@ def configured(modes: Iterable[Mode]) -> Commands:
     yield from built((Thing.KEEPALIVED,), modes, missing)
 
 
-def _reloaded(missing: list[Difference]) -> Commands:
+def _by_reload(found: Iterable[Difference]) -> list[Difference]:
+    """What keepalived mends itself when it reads its configuration: all but what has crept into the kernel's table."""
+    return [d for d in by_things(found, (Thing.KEEPALIVED,), Action.BUILD) if d.kind != "table"]
+
+
+def _reloaded(missing: list[Difference], modes: Iterable[Mode]) -> Commands:
     plan, name = observation.blueprint(current), observation.name_of(current)
     dead = left_out(plan.declaration, name, observation.seen(current))
     if dead:
         yield from run(_without(current, missing, dead))
         yield FunctionCommand(settled, ("the method", _method_unchanged), {})
+        missing = _by_reload(observation.found(current, modes))
     yield from run(missing)
 
 
@@ -61,8 +66,12 @@ def _table_rests(state: State, host: Host) -> bool:
 
 
 def _without(where: Host, missing: Iterable[Difference], dead: Left) -> list[Difference]:
+    """What is missing, but with a keepalived.conf that leaves the dead out: also where the whole one is in place already, put
+    there by a run that was cut short before the reload.
+    """
     conf = observation.blueprint(where).keepalived_conf(observation.name_of(where), dead)
-    return [replace(d, item=conf) if d.kind == "file" and d.item.guarded else d for d in missing]
+    others = [d for d in missing if not (d.kind == "file" and d.item.guarded)]
+    return [Difference(Thing.KEEPALIVED, Action.BUILD, conf, "file", f"rewrite {conf.path}"), *others]
 
 
 def _method_unchanged(where: Host) -> str | None:
@@ -75,7 +84,8 @@ def _method_unchanged(where: Host) -> str | None:
 def stopped() -> Commands:
     """keepalived does not run until it is configured."""
     try:
-        yield StringCommand("timeout 30 systemctl stop keepalived.service")
+        # Disabled too: one that is started anew meanwhile would come back on the old terms, and both would hold the addresses.
+        yield StringCommand("timeout -k 5 60 systemctl -q disable --now keepalived.service", _timeout=90)
     finally:
         observation.forget(current)
 
@@ -84,7 +94,7 @@ def stopped() -> Commands:
 def accepted() -> Commands:
     """keepalived --config-test of what this director would get; fails with its words if it is rejected."""
     conf = observation.blueprint(current).keepalived_conf(observation.name_of(current))
-    yield StringCommand("timeout 60 sh -s", _stdin=check_script(conf))
+    yield StringCommand(f"timeout -k 5 {60 + WAIT} sh -s", _stdin=check_script(conf), _timeout=60 + WAIT + 30)
 
 
 @deploy("before any change")

@@ -14,7 +14,7 @@ from pyinfra.api import Host, State
 
 from cluster.difference import Difference, differences
 from cluster.footprint import Blueprint
-from cluster.observed import HostState
+from cluster.observed import BusyError, HostState
 from cluster.parts import Footprint
 from cluster.question import Question, question
 from cluster.vocabulary import Mode, Role
@@ -30,6 +30,8 @@ class _Memory:
     lock: RLock = field(default_factory=RLock)
     at: float = 0
     state: HostState | None = None
+    silent: str | None = None
+    """Why it gave no answer. It is not asked again in this run: each time costs all others half a minute."""
 
 
 # By run and name: pyinfra hands operations a stand-in for the host, one and the same for all hosts.
@@ -68,17 +70,25 @@ def seen(host: Host) -> HostState:
     """The host's state: from memory while it is good. Raises NoAnswerError."""
     memory = _memory(host)
     with memory.lock:
+        if memory.silent:
+            raise NoAnswerError(memory.silent)
         if memory.state is None or time.monotonic() - memory.at > FRESH:
-            memory.state = look(host, asked_of(blueprint(host), name_of(host)))
+            try:
+                memory.state = look(host, asked_of(blueprint(host), name_of(host)))
+            except BusyError as error:
+                memory.state, memory.silent = None, f"{name_of(host)}: {error}; nothing was changed by this one"
+                raise NoAnswerError(memory.silent) from error
             memory.at = time.monotonic()
         if memory.state is None:
-            raise NoAnswerError(f"{name_of(host)}: its state could not be read; nothing was changed there")
+            memory.silent = f"{name_of(host)}: its state could not be read; nothing was changed there since"
+            raise NoAnswerError(memory.silent)
         return memory.state
 
 
 def inherit(before: Host, after: Host) -> None:
     """The same host in the next run: what was seen of it is still good for as long as it would have been."""
-    _memory(after).state, _memory(after).at = _memory(before).state, _memory(before).at
+    old, new = _memory(before), _memory(after)
+    new.state, new.at, new.silent = old.state, old.at, old.silent
 
 
 def forget(host: Host) -> None:

@@ -5,6 +5,8 @@ Each is one remote command, and proves itself by another look at what is there.
 
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
+from functools import wraps
+from typing import ParamSpec
 
 from pyinfra import host as current
 from pyinfra import logger
@@ -15,11 +17,12 @@ from cluster.order import modes_to_keep, unsettled
 from cluster.parts import Thing
 from cluster.vocabulary import Mode, Role
 from operations import observation
-from operations.commands import script
-from operations.errors import HandEditedError
+from operations.commands import WAIT, script
+from operations.errors import HandEditedError, NoAnswerError
 from operations.inventory import directors, states
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
+_P = ParamSpec("_P")
 
 LIMIT = 300
 """Seconds for one change on one host: installing packages on a slow machine is the longest."""
@@ -28,7 +31,28 @@ SETTLE = 20
 """Seconds for what was changed to show its effect."""
 
 
+def fails_alone(body: Callable[_P, Commands]) -> Callable[_P, Commands]:
+    """An operation's body that fails its own host when that gives no answer: what it raised would end the run for every host."""
+
+    @wraps(body)
+    def attempted(*arguments: _P.args, **named: _P.kwargs) -> Commands:
+        try:
+            yield from body(*arguments, **named)
+        except NoAnswerError as error:
+            yield FunctionCommand(refused, (error.message,), {})
+
+    return attempted
+
+
+def refused(state: State, host: Host, reason: str) -> bool:
+    """A command that does nothing but fail, with a reason."""
+    del state
+    host.log_styled(reason, fg="red", log_func=logger.error)
+    return False
+
+
 @operation()
+@fails_alone
 def present(things: Sequence[Thing], modes: Iterable[Mode]) -> Commands:
     """Build `things` as the footprint of `modes` wants them. Refuses (HandEditedError) to replace what a person edited."""
     refuse_hand_edited(current, modes)
@@ -52,6 +76,7 @@ def built(things: Sequence[Thing], modes: Iterable[Mode], missing: Sequence[Diff
 
 
 @operation()
+@fails_alone
 def software(modes: Iterable[Mode]) -> Commands:
     """The packages of all things, by one call of apt."""
     missing = [d for d in observation.found(current, modes) if d.kind == "package"]
@@ -60,6 +85,7 @@ def software(modes: Iterable[Mode]) -> Commands:
 
 
 @operation()
+@fails_alone
 def absent() -> Commands:
     """Take away what is ours and no mode needs that is declared or may still be in use.
 
@@ -84,7 +110,7 @@ def run(found: Iterable[Difference]) -> Commands:
         checked=("/etc/keepalived/keepalived.conf",),
     )
     try:
-        yield StringCommand(f"timeout {LIMIT} sh -s", _stdin=text)
+        yield StringCommand(f"timeout -k 10 {LIMIT + WAIT} sh -s", _stdin=text, _timeout=LIMIT + WAIT + 30)
     finally:
         # Also when it failed half-way: then least of all is the host as it was seen.
         observation.forget(current)

@@ -32,6 +32,9 @@ from transports.errors import PASSING, CommandTimeoutError, ConnectionLostError,
 from transports.route import Route, route
 from transports.sockets import dial
 
+OUT_OF_TIME = 124
+"""timeout(1), which commands are wrapped in, says so when it had to end one."""
+
 
 class Connector(SSHConnector):
     """Host data is that of pyinfra's `@ssh`, but that host keys are checked unless `accept-new` is asked for."""
@@ -44,6 +47,9 @@ class Connector(SSHConnector):
     client: Client | None = None
     failure: UnreachableError | ConnectionLostError | CommandTimeoutError | None = None
     """What last went wrong with the connection. pyinfra tells its callers only that the host failed."""
+
+    complaint: tuple[str, ...] = ()
+    """What the last command wrote to standard error, if it failed. pyinfra logs which fact failed, not why."""
 
     @staticmethod
     def make_names_data(name: str) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
@@ -144,8 +150,10 @@ class Connector(SSHConnector):
             raise self.failure
         self.check(transport, conversation, expected)
         logger.debug("Command exit status: %i", conversation.status)
+        self.complaint = ()
         if conversation.status not in expected:
             conversation.output.combined_lines += self.hints(conversation)
+            self.complaint = tuple(line for line in conversation.output.stderr_lines if line.strip())
         return conversation.status in expected, conversation.output
 
     def transport(self) -> Transport:
@@ -182,6 +190,8 @@ class Connector(SSHConnector):
         """What the operator should know beside what the command printed."""
         if conversation.status == NO_STATUS:
             yield OutputLine("stderr", f"{self.name}: the command ended without an exit status: something killed it")
+        if conversation.status == OUT_OF_TIME:
+            yield OutputLine("stderr", f"{self.name}: it took longer than it may, and was ended there")
         if any(line.line.strip() in SUDO_PASSWORD_REQUIRED_LINES for line in conversation.output.combined_lines):
             user = self.data["ssh_user"] or "USER"
             yield OutputLine(

@@ -46,8 +46,12 @@ class Bare:
 
     def sh(self, script: str) -> "subprocess.CompletedProcess[str]":
         """As a target does it: by Debian's sh, the script on standard input."""
-        inside = ["nsenter", f"--target={self._holder.pid}", "--net", "--mount", "--", "dash", "-s"]
-        return subprocess.run(inside, input=script, capture_output=True, text=True, check=False, timeout=120)
+        return subprocess.run(self.inside, input=script, capture_output=True, text=True, check=False, timeout=120)
+
+    @property
+    def inside(self) -> list[str]:
+        """What starts a shell in there that reads its script from standard input."""
+        return ["nsenter", f"--target={self._holder.pid}", "--net", "--mount", "--", "dash", "-s"]
 
     def run(self, script: str) -> str:
         done = self.sh(script)

@@ -97,14 +97,15 @@ class Cluster:
 
     def pyinfra(self, *options: str) -> Run:
         """Literally what an operator types, without the question."""
-        return self._run("pyinfra", "inventory.py", "deploy.py", "-y", *options)
+        return self.run("pyinfra", "inventory.py", "deploy.py", "-y", *options)
 
     def lbctl(self, *words: str) -> Run:
-        return self._run("lbctl", *words)
+        return self.run("lbctl", *words)
 
-    def _run(self, *argv: str) -> Run:
+    def run(self, *argv: str, prefix: Sequence[str] = ()) -> Run:
+        """A program of the environment's; `prefix` goes before its path."""
         done = subprocess.run(
-            [str(Path(sys.executable).parent / argv[0]), *argv[1:]],
+            [*prefix, str(Path(sys.executable).parent / argv[0]), *argv[1:]],
             cwd=ROOT,
             env={**os.environ, "LBCTL_CLUSTER": str(self.file), "LBCTL_LAB": self.lab.name, "NO_COLOR": "1"},
             stdin=subprocess.DEVNULL,

@@ -1,5 +1,6 @@
 """VRRP's password: it reaches the directors, and nothing else anywhere."""
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ import pytest
 from cluster.errors import Exit
 from cluster.vocabulary import Mode
 from lab.lab import Lab
-from tests.system.machines import Cluster
+from tests.system.machines import Cluster, Run
 from tests.variants import PASSWORD, Variant
 
 pytestmark = pytest.mark.lab
@@ -54,6 +55,36 @@ def watched(lab: Lab, hosts: list[str]) -> Iterator[list[str]]:
             thread.join()
 
 
+SHOWN = [
+    ("debug-inventory",),
+    ("deploy.py", "--debug-operations"),
+    ("deploy.py", "--debug-facts"),
+    ("deploy.py", "--dry", "-vv", "--debug-all"),
+]
+"""All that pyinfra shows of what it holds, without doing it."""
+
+# Something that nobody foresaw, at the moment when the whole plan is at hand.
+FAULT = """\
+import fleet.green
+from fleet import deployment
+def broken(session, wanted, progress): raise RuntimeError(f"not foreseen, with {wanted!r} and {session.blueprint!r}")
+broken.__code__ = broken.__code__.replace(co_name="carry_out")
+deployment.carry_out = broken
+from cli.main import main
+main()"""
+
+
+def with_a_fault(cluster: Cluster) -> tuple[Run, str]:
+    """lbctl with a fault of its own: what it says, with --debug, and what it keeps in the file for developers."""
+    os.environ["XDG_STATE_HOME"] = str(cluster.folder)
+    try:
+        run = cluster.run("python", "-c", FAULT, "--debug", "deploy", "--yes")
+    finally:
+        del os.environ["XDG_STATE_HOME"]
+    (file,) = (cluster.folder / "lbctl").iterdir()
+    return run, file.read_text()
+
+
 def test_password(cluster: Cluster) -> None:
     cluster.declare(Variant(Mode.DR, "persistent"))
     directors = list(cluster.declaration.director)
@@ -62,14 +93,19 @@ def test_password(cluster: Cluster) -> None:
 
     cluster.declare(Variant(Mode.DR, "persistent", vrrp="password"))
     with watched(cluster.lab, directors) as seen:
-        plan = cluster.lbctl("plan")
-        json = cluster.lbctl("plan", "--json")
-        deploy = cluster.pyinfra("-vvv")
+        plan = cluster.lbctl("--debug", "plan")
+        shown = [cluster.lbctl("plan", "--json"), *(cluster.run("pyinfra", "inventory.py", *how) for how in SHOWN)]
+        fault, kept = with_a_fault(cluster)
+        deploy = cluster.pyinfra("-vvv", "--debug", "--diff")
     assert seen == []
     assert "auth_pass ***" in plan.output
+    assert "a fault in lbctl itself: RuntimeError" in fault.output
+    assert "in carry_out" in kept
     assert deploy.status == Exit.DONE, deploy.output
-    for run in (plan, json, deploy):
+    for run in (plan, *shown, fault, deploy):
+        assert len(run.output) > 100, run.output
         assert PASSWORD not in run.output
+    assert PASSWORD not in kept
 
     for host in directors:
         conf = "/etc/keepalived/keepalived.conf"
