@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
 from cluster.kit import LIBRARY, Kit
-from cluster.parts import Address, Chain, File, Link, Part, Route, Rule, Thing
-from cluster.vocabulary import CLUSTERCHECK_PORT, ROUTING_TABLE, SEED_ROUTING_TABLE, Mode, ReturnPath
+from cluster.parts import Address, Chain, File, Link, Listener, Part, Route, Rule, Thing
+from cluster.vocabulary import CLUSTERCHECK_PORT, ROUTING_TABLE, SEED_ROUTING_TABLE, Check, Mode, ReturnPath
 
 WORST_METRIC = 4278198272
 """Just under the kernel's last resort, as in the kernel's own documentation of VRF (Documentation/networking/vrf.rst):
@@ -27,6 +27,20 @@ class RealServerParts(Kit):
             yield self._return_path(name)
         if self.declaration.clustercheck_wanted:
             yield self.clustercheck()
+        yield Part(Thing.DATABASE, listeners=tuple(self._listeners(name, modes)))
+
+    def _listeners(self, name: str, modes: AbstractSet[Mode]) -> Iterator[Listener]:
+        """dr and tun leave a packet's target as it is, the VIP; nat and checks of the port go to the server's own address."""
+        may_restart = self.declaration.mysql.restart == "needed"
+        own = self.declaration.real_server[name].address
+        for service in self.declaration.service.values():
+            if service.protocol == "udp":
+                continue
+            mysql = service.check.clustercheck_path is not None
+            if service.vip and modes & {Mode.DR, Mode.TUN}:
+                yield Listener(service.vip, service.port, mysql, may_restart)
+            if Mode.NAT in modes or service.check is Check.TCP:
+                yield Listener(own, service.server_port or service.port, mysql, may_restart)
 
     def _arp(self) -> Part:
         # Kernel: Documentation/networking/ip-sysctl.rst. On `all`: each interface uses the larger of its own and this.
