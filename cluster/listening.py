@@ -24,14 +24,16 @@ class SeenBind:
 
     unit: str | None
     """The systemd service that it runs in."""
-    told: str
-    """bind-address as it is written; "" where nothing says it, which means everywhere."""
+    told: str | None
+    """bind-address as it is written; "" where nothing says it, which means everywhere; None where it could not be asked."""
     place: str
     """FILE:LINE that says so, "the command line", or "" where it was not found."""
 
     @property
     def addresses(self) -> frozenset[IPv4Address]:
         """Those of its list that are IPv4 addresses: names are not looked up. ANYWHERE stands for all."""
+        if self.told is None:
+            return frozenset()
         words = [word.strip() for word in self.told.split(",")]
         if not self.told or {"*", "::", "0.0.0.0"} & set(words):  # noqa: S104 (as above)
             return frozenset({ANYWHERE})
@@ -63,7 +65,9 @@ def listeners(lines: Iterable[list[str]]) -> tuple[SeenListener, ...]:
 
 
 def bind(lines: Iterable[str]) -> SeenBind | None:
-    """From lines `unit NAME`, `argument VALUE`, `default VALUE`, `line FILE:LINE:VALUE`; None without a unit line.
+    """From lines `unit NAME`, `argument VALUE`, `asked` (it gave its defaults), `default VALUE`, `line FILE:LINE:VALUE`.
+
+    None without a unit line.
 
     A later word goes before an earlier one, and the command line before all files: so MySQL reads them. Of the lines in files
     the last with the value that counts is the one to change.
@@ -78,6 +82,8 @@ def bind(lines: Iterable[str]) -> SeenBind | None:
     unit = name if name.endswith(".service") else None
     if "argument" in said:
         return SeenBind(unit, said["argument"][-1], "the command line")
+    if "asked" not in said:
+        return SeenBind(unit, None, "")
     told = said.get("default", [""])[-1]
     places = [(f"{file}:{number}", value) for file, number, value in (w.split(":", 2) for w in said.get("line", ()))]
     fitting = [place for place, value in places if _same(value, told)]

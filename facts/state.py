@@ -144,7 +144,8 @@ if [ -n "$p" ]; then
   sed -n 's|.*/|unit |p;q' /proc/$p/cgroup
   tr '\0' '\n' </proc/$p/cmdline | sed -nE 's/^--bind[-_]address=/argument /p'
   d=$(tr '\0' '\n' </proc/$p/cmdline | grep -E '^--defaults-(extra-)?file=')
-  HOME=/nonexistent timeout 10 /proc/$p/exe $d --print-defaults 2>/dev/null | sed 's/ --/\n--/g' |
+  o=$(HOME=/nonexistent timeout 10 /proc/$p/exe $d --print-defaults 2>/dev/null) && echo asked
+  echo "$o" | sed 's/ --/\n--/g' |
     sed -nE 's/^--(loose[-_])?bind[-_]address=/default /p'
   set --
   for f in ${d#*=} /etc/my.cnf /etc/mysql/my.cnf; do
