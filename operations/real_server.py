@@ -17,7 +17,6 @@ def prepare() -> None:
     # other, as soon as there is one that serves.
     live = any(state and state.destinations for state in states(host, "directors").values())
     thing.present(name="clustercheck", things=(Thing.CLUSTERCHECK,), modes=modes, _serial=live)
-    restart()
 
 
 @deploy("real server")
