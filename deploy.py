@@ -16,6 +16,7 @@ packages.install()
 
 if not is_director:
     real_server.prepare()
+    real_server.restart()
 
 gate.reached(name="gate: servers are prepared")
 

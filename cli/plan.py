@@ -37,5 +37,5 @@ def plan(
         printing.plan(found, deployment.texts(session, found) if diff and not json_ else None, as_json=json_)
     if found.unreachable:
         raise typer.Exit(Exit.FAILED)
-    if check and not found.is_empty:
+    if check and (found.told or not found.is_empty):
         raise typer.Exit(Exit.TROUBLE)

@@ -61,6 +61,8 @@ def report(wanted: Plan, done: Report, *, as_json: bool) -> None:
         console.print("No host was changed.", style="green")
     for host, why in {**wanted.unreachable, **done.failed}.items():
         console.print(f"{host} is not as declared: {why}", style="red")
+    for host, what in done.remaining.told.items() if done.remaining else ():
+        console.print(f"{host}: {what}", style="red")
     for note in done.remaining.notes if done.remaining else ():
         console.print(note, style="cyan")
     if done.failed or wanted.unreachable:

@@ -23,10 +23,13 @@ def as_lines(plan: Plan, texts: Mapping[str, Mapping[str, str]] | None = None) -
                 yield ("green" if change.action is Action.BUILD else "yellow"), f"     {host:<8} {change.what}"
                 if texts is not None and change.kind == "file":
                     yield from _difference(host, change.item, texts.get(host, {}), gone=change.action is Action.REMOVE)
+    for host, what in plan.told.items():
+        yield "red", f"{host}: {what}"
     for note in plan.notes:
         yield "cyan", note
     if plan.is_empty:
-        yield "green", "Nothing to do: every host that could be asked is as declared."
+        rest = " but for that" if plan.told else ""
+        yield "green", f"Nothing to do: every host that could be asked is as declared{rest}."
 
 
 def _difference(host: str, file: File, texts: Mapping[str, str], *, gone: bool) -> Iterator[tuple[str, str]]:
@@ -45,6 +48,8 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "steps": [_step(step) for step in plan.steps],
         "unreachable": dict(plan.unreachable),
         "hand_edited": dict(plan.hand_edited),
+        "told": dict(plan.told),
+        "refused": dict(plan.refused),
         "notes": list(plan.notes),
     }
 

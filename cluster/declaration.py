@@ -219,6 +219,13 @@ class Clustercheck(_Strict):
     """A donor of a state transfer counts as able to serve (good with mariabackup, wrong with rsync)."""
 
 
+class Mysql(_Strict):
+    """The database servers themselves. Their configuration is never touched."""
+
+    restart: Literal["needed", "never"] = "needed"
+    """Whether one that listens at a list of addresses may be restarted when the list names a VIP that came after its start."""
+
+
 class Declaration(_Strict):
     """A whole cluster. Directors and servers keep the order of the file."""
 
@@ -237,6 +244,7 @@ class Declaration(_Strict):
     tun: Tun = Tun()
     nat: Nat = Nat()
     clustercheck: Clustercheck = Clustercheck()
+    mysql: Mysql = Mysql()
     ssh: Ssh = Ssh()
     director: Mapping[Name, Director] = Field(min_length=1)
     real_server: Mapping[Name, RealServer] = Field(min_length=1)

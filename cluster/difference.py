@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from cluster import boot
+from cluster.binding import refusals
 from cluster.observed import HostState, SeenUnit
 from cluster.parts import File, Footprint, Link, Part, Route, Rule, Thing, Unit, proc_path, staged_path
 from cluster.table import drift
@@ -24,6 +25,8 @@ class Action(StrEnum):
     """Something is missing or not as declared."""
     REMOVE = "remove"
     """Something of ours is no longer wanted."""
+    TELL = "tell"
+    """Something is not as it should be, and not ours to mend: a person is told how."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,11 @@ def differences(wanted: Footprint, known: Footprint, seen: HostState) -> tuple[D
         Difference(p.thing, Action.BUILD, item, kind, what)
         for p in wanted
         for kind, item, what in _Reasons(p, seen).all()
+    ]
+    build += [
+        Difference(p.thing, Action.BUILD if refusal.unit else Action.TELL, refusal.unit, "listener", refusal.what)
+        for p in wanted
+        for refusal in refusals(p, seen)
     ]
     remove = [
         Difference(p.thing, Action.REMOVE, item, kind, what)

@@ -149,6 +149,7 @@ def _merged(thing: Thing, versions: list[Part]) -> Part:
         "rules",
         "chains",
         "database_users",
+        "listeners",
     )
     units = {unit.name: unit for part in versions for unit in part.units}
     sysctls = {key: value for part in versions for key, value in part.sysctls.items()}

@@ -11,6 +11,7 @@ from typing import Any
 
 from cluster.errors import HostError
 from cluster.keepalived import Endpoint
+from cluster.listening import SeenBind, SeenListener, bind, listeners
 from cluster.parts import Address, Chain, Route, Rule
 from cluster.vocabulary import BootFiles, Mode
 
@@ -108,6 +109,14 @@ class HostState:
     database_users: frozenset[str] = frozenset()
     database: str = ""
     """"up", "down", or "" where it was not asked."""
+    galera: Mapping[str, str] = field(default_factory=dict)
+    """wsrep_on, and by what a node's health is told; empty where the database did not answer."""
+    listeners: tuple[SeenListener, ...] | None = None
+    """Real servers: who listens at the services' ports; None where it was not asked."""
+    bind: SeenBind | None = None
+    """What a MySQL was told that listens at single addresses."""
+    local: frozenset[IPv4Address] = frozenset()
+    """All IPv4 addresses of the host."""
     services: tuple[SeenService, ...] = ()
     boot_files: BootFiles | None = BootFiles.IFUPDOWN
     """Who looks after the host's interface; None: neither of the two."""
@@ -195,6 +204,15 @@ def _state(sections: Mapping[str, list[str]]) -> HostState:
         units=units,
         database_users=frozenset(w[0] for w in words("database-users")),
         database="".join(sections.get("database", [])).strip(),
+        galera={w[0]: w[1] for w in words("galera") if len(w) > 1},
+        listeners=listeners(words("listening")) if "listening" in sections else None,
+        bind=bind(sections.get("bind", [])),
+        local=frozenset(
+            IPv4Address(info["local"])
+            for link in links
+            for info in link.get("addr_info", ())
+            if info["family"] == "inet"
+        ),
         services=ipvs_table(sections.get("ipvs", []), _seconds(words("persistence"))),
         boot_files=BootFiles.NETWORKD if network_file else ifupdown,
         network_file=network_file,

@@ -159,6 +159,29 @@ def not_ready(
     return None
 
 
+def not_open(
+    declaration: Declaration,
+    director: HostState,
+    servers: Mapping[str, HostState | None],
+    refusing: Mapping[str, str],
+    *,
+    starting: bool = False,
+) -> str | None:
+    """Why this director must not be changed: it would begin to send clients to a server that refuses them, while the health
+    service, which asks by the unix socket, calls that server well. None when nothing speaks against it.
+
+    `refusing` says what each such server lacks. One that the director reaches at the same kind of address already is no reason:
+    it gets no worse, and a change may be the cure. `starting`: health services that do not run yet will.
+    """
+    at_vip = declaration.mode is not Mode.NAT
+    reached = {d.address for s in director.services for d in s.destinations if (d.mode is not Mode.NAT) is at_vip}
+    for name, what in refusing.items():
+        state, server = servers.get(name), declaration.real_server[name]
+        if state and server.weight and server.address not in reached and (starting or _may_serve(declaration, state)):
+            return f"clients would be refused by {name}. {what}"
+    return None
+
+
 def _may_serve(declaration: Declaration, state: HostState) -> bool:
     """Whether directors may find this server healthy."""
     if any(service.check.clustercheck_path is None for service in declaration.service.values()):

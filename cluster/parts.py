@@ -35,11 +35,13 @@ class Thing(StrEnum):
     """NAT: what servers start themselves leaves with the director's address."""
     CLUSTERCHECK = "clustercheck"
     """The health service."""
+    DATABASE = "database"
+    """MySQL accepts what is sent to the VIPs. After the health service, by which directors see it go and come."""
     KEEPALIVED = "keepalived"
     """VRRP, health checks and the IPVS table."""
 
 
-NETWORK = tuple(thing for thing in Thing if thing not in {Thing.CLUSTERCHECK, Thing.KEEPALIVED})
+NETWORK = tuple(thing for thing in Thing if thing not in {Thing.CLUSTERCHECK, Thing.DATABASE, Thing.KEEPALIVED})
 """What is built in one go, in the order of `Thing`: no daemon, nothing that clients wait for."""
 
 
@@ -116,6 +118,18 @@ class Chain:
 
 
 @dataclass(frozen=True)
+class Listener:
+    """Where the server behind a service must accept TCP connections. Its configuration is not ours."""
+
+    address: IPv4Address
+    port: int
+    mysql: bool
+    """It is known to be MySQL: its health is asked of clustercheck."""
+    restart: bool
+    """It may be restarted where that is all it needs (mysql.restart)."""
+
+
+@dataclass(frozen=True)
 class Unit:
     """A systemd service that must be enabled and run what is declared.
 
@@ -160,6 +174,7 @@ class Part:
     database_users: tuple[str, ...] = ()
     table: Table | None = None
     """The IPVS table, once the units run what is declared: until then their start or reload changes it."""
+    listeners: tuple[Listener, ...] = ()
 
 
 Footprint = tuple[Part, ...]

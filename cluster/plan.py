@@ -4,6 +4,7 @@ Software is installed first, everywhere: a daemon without its configuration does
 
 1. Real servers get what the declared mode needs, and keep what directors use now.
 2. Where what directors must agree on changes, the passive ones stop.
+   MySQL is restarted where that is all that a VIP needs, on one server after another.
 3. Directors change one at a time: passive ones first, the active one last. Nobody was cut off: servers carry both ways.
 4. What no mode in use needs any more is taken away, from real servers first: nothing sends there any more.
 
@@ -18,7 +19,7 @@ from cluster import interfaces
 from cluster.difference import Action, Difference, differences
 from cluster.footprint import Blueprint
 from cluster.observed import HostState
-from cluster.order import modes_in_use, modes_to_keep, standing_down, telling, turns
+from cluster.order import modes_in_use, modes_to_keep, not_open, standing_down, telling, turns
 from cluster.parts import Thing
 from cluster.vocabulary import Mode
 
@@ -28,6 +29,7 @@ class Work(StrEnum):
 
     INSTALL = "install"
     PREPARE = "prepare"
+    RESTART = "restart"
     STAND_DOWN = "stand down"
     CONFIGURE = "configure"
     RETIRE = "retire"
@@ -65,6 +67,11 @@ class Plan:
     hand_edited: Mapping[str, str] = field(default_factory=dict)
     """Hosts with a file that somebody edited and that would be replaced: "PATH was edited by hand"."""
 
+    told: Mapping[str, str] = field(default_factory=dict)
+    """Servers that refuse connections, and what a person must do: nothing that a step could mend."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Directors that must not be changed for that reason."""
+
     @property
     def is_empty(self) -> bool:
         return not self.steps
@@ -90,7 +97,22 @@ def plan(
     steps = tuple(planner.steps(directors, servers))
     notes = (f"kept for now: {why}",) if why and not steps else ()
     remarks = (note for name, state in seen.items() if state for note in interfaces.notes(blueprint, name, state))
-    return Plan(steps, (*notes, *remarks), dict(unreachable or {}), dict(planner.hand_edited(steps, seen)))
+    return Plan(
+        steps,
+        (*notes, *remarks),
+        dict(unreachable or {}),
+        dict(planner.hand_edited(steps, seen)),
+        dict(planner.told(servers, in_use)),
+        dict(planner.refused(steps, seen)),
+    )
+
+
+def _belongs(difference: Difference, work: Work) -> bool:
+    if difference.action is Action.REMOVE:
+        return work is Work.RETIRE
+    if difference.thing is Thing.DATABASE:
+        return work is Work.RESTART
+    return work is not Work.RESTART and (difference.kind == "package") is (work is Work.INSTALL)
 
 
 @dataclass(frozen=True)
@@ -104,6 +126,8 @@ class _Planner:
     ) -> Iterator[Step]:
         yield from self.step(Work.INSTALL, "install software", {**servers, **directors}, self.in_use)
         yield from self.step(Work.PREPARE, "prepare real servers", servers, self.in_use)
+        for name, state in servers.items():
+            yield from self.step(Work.RESTART, f"restart MySQL on {name}", {name: state}, self.in_use)
         asked = {name: state for name, state in directors.items() if state}
         declaration, contract = self.blueprint.declaration, self.blueprint.contract
         passive = standing_down(declaration, asked, contract)
@@ -130,7 +154,26 @@ class _Planner:
     def changes(self, work: Work, name: str, state: HostState, modes: frozenset[Mode]) -> tuple[Difference, ...]:
         found = differences(self.blueprint.footprint(name, modes, state), self.blueprint.known(name), state)
         action = Action.REMOVE if work is Work.RETIRE else Action.BUILD
-        return tuple(d for d in found if d.action is action and (d.kind == "package") is (work is Work.INSTALL))
+        return tuple(d for d in found if d.action is action and _belongs(d, work))
+
+    def told(self, servers: Mapping[str, HostState | None], modes: frozenset[Mode]) -> Iterator[tuple[str, str]]:
+        """Servers that refuse what directors send by one of `modes`, or would, and what a person must do about it."""
+        for name, state in servers.items():
+            if state:
+                for d in differences(self.blueprint.footprint(name, modes), (), state):
+                    if d.action is Action.TELL:
+                        yield name, d.what
+
+    def refused(self, steps: tuple[Step, ...], seen: Mapping[str, HostState | None]) -> Iterator[tuple[str, str]]:
+        """Directors that would begin to send clients to a server that refuses them."""
+        declaration = self.blueprint.declaration
+        servers = {name: seen.get(name) for name in declaration.real_server}
+        refusing = dict(self.told(servers, frozenset({declaration.mode})))
+        for name in (name for step in steps if step.work is Work.CONFIGURE for name in step.changes):
+            director = seen.get(name)
+            why = not_open(declaration, director, servers, refusing, starting=True) if director else None
+            if why:
+                yield name, why
 
     def hand_edited(self, steps: tuple[Step, ...], seen: Mapping[str, HostState | None]) -> Iterator[tuple[str, str]]:
         for step in steps:

@@ -7,13 +7,14 @@ from ipaddress import IPv4Address, IPv4Network
 
 from cluster.boot import device_files
 from cluster.kit import LIBRARY, Kit
-from cluster.parts import Address, Chain, File, Link, Part, Route, Rule, Thing, Unit
+from cluster.parts import Address, Chain, File, Link, Listener, Part, Route, Rule, Thing, Unit
 from cluster.vocabulary import (
     CLUSTERCHECK_PORT,
     MAIN_TABLE,
     ROUTING_TABLE,
     SEED_ROUTING_TABLE,
     SEGMENT_TABLE,
+    Check,
     Mode,
     ReturnPath,
 )
@@ -53,6 +54,20 @@ class RealServerParts(Kit):
             yield self._return_path(name)
         if self.declaration.clustercheck_wanted:
             yield self.clustercheck()
+        yield Part(Thing.DATABASE, listeners=tuple(self._listeners(name, modes)))
+
+    def _listeners(self, name: str, modes: AbstractSet[Mode]) -> Iterator[Listener]:
+        """dr and tun leave a packet's target as it is, the VIP; nat and checks of the port go to the server's own address."""
+        may_restart = self.declaration.mysql.restart == "needed"
+        own = self.declaration.real_server[name].address
+        for service in self.declaration.service.values():
+            if service.protocol == "udp":
+                continue
+            mysql = service.check.clustercheck_path is not None
+            if service.vip and modes & {Mode.DR, Mode.TUN}:
+                yield Listener(service.vip, service.port, mysql, may_restart)
+            if Mode.NAT in modes or service.check is Check.TCP:
+                yield Listener(own, service.server_port or service.port, mysql, may_restart)
 
     def _keepalive(self) -> Part:
         # Kernel: Documentation/networking/ip-sysctl.rst. For sockets that ask for it: MySQL's and MariaDB's do.

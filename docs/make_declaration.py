@@ -75,6 +75,7 @@ TABLES: dict[str, tuple[type[BaseModel], str]] = {
     "tun": (models.Tun, "What only mode tun needs."),
     "nat": (models.Nat, "What only mode nat needs."),
     "clustercheck": (models.Clustercheck, "The health service on the real servers."),
+    "mysql": (models.Mysql, "The database servers themselves. Their configuration is never touched."),
     "ssh": (models.Ssh, "How hosts are reached. A host's own `ssh = { … }` goes before it, key by key."),
     "director.NAME": (models.Director, "A host that forwards. One or more; the order of the file is kept."),
     "client.NAME": (models.ClientHost, "Where `lbctl verify --from NAME` connects from. None is needed."),
@@ -97,6 +98,7 @@ MEANING: dict[str, str] = {
     "tun": "See [tun].",
     "nat": "See [nat].",
     "clustercheck": "See [clustercheck].",
+    "mysql": "See [mysql].",
     "ssh": "See [ssh].",
     "client": "Hosts of applications that `lbctl verify --from NAME` connects from. Nothing is installed there.",
     "client.NAME.ssh": "See [ssh]; `host` where NAME alone does not reach it.",
@@ -155,6 +157,10 @@ MEANING: dict[str, str] = {
     ),
     "clustercheck.socket": "MySQL's unix socket.",
     "clustercheck.serve_donor": "A donor of a state transfer goes on serving. Good with mariabackup; wrong with rsync, which blocks it.",
+    "mysql.restart": (
+        "A server that listens at a list of addresses takes a VIP that came after its start only when it is started again. `needed`: "
+        "where its list names the VIP it is restarted, one server after another. `never`: it is named instead."
+    ),
     "ssh.host": "Name or address to connect to, where it is not the host's `address`. For one host only.",
     "ssh.port": "Port of sshd.",
     "ssh.user": "Default: who runs the tool, or what ssh_config says.",

@@ -174,9 +174,35 @@ def _services(asked: Question) -> Iterator[Section]:
         yield "persistence", "[ -r /proc/net/ip_vs ] && command -v ipvsadm >/dev/null && ipvsadm -Sn | grep -e ' -p '"
     if asked.ports:
         wanted = " or ".join(f"sport = :{port}" for port in asked.ports)
+        yield "listening", f"l=$(ss -Hltnp '( {wanted} )'); echo \"$l\""
+        yield "bind", _BIND
         yield "established", f"ss -Htn state established '( {wanted} )'"
     if asked.database_users:
         yield "database", _database(asked)
+
+
+# Only where MySQL listens at single addresses: what it was told, and where that is written. It is asked itself, because which
+# files and groups it reads depends on its version; of all that it says (passwords, too) only the address leaves the host.
+_BIND = r"""\
+p=$(echo "$l" | grep -vE ' (0\.0\.0\.0|\*):[0-9]' | sed -nE 's/.*\(\("(mariadbd|mysqld)",pid=([0-9]+).*/\2/p' | head -n 1)
+if [ -n "$p" ]; then
+  sed -n 's|.*/|unit |p;q' /proc/$p/cgroup
+  tr '\0' '\n' </proc/$p/cmdline | sed -nE 's/^--bind[-_]address=/argument /p'
+  d=$(tr '\0' '\n' </proc/$p/cmdline | grep -E '^--defaults-(extra-)?file=')
+  o=$(HOME=/nonexistent timeout 10 /proc/$p/exe $d --print-defaults 2>/dev/null) && echo asked
+  echo "$o" | sed 's/ --/\n--/g' |
+    sed -nE 's/^--(loose[-_])?bind[-_]address=/default /p'
+  set --
+  for f in ${d#*=} /etc/my.cnf /etc/mysql/my.cnf; do
+    [ -f "$f" ] || continue
+    set -- "$@" "$f"
+    for i in $(sed -nE 's/^[[:space:]]*!includedir[[:space:]]+//p' "$f"); do
+      for g in "${i%/}"/*.cnf; do [ -f "$g" ] && set -- "$@" "$g"; done
+    done
+  done
+  [ $# -eq 0 ] || grep -nHE '^[[:space:]]*(loose[-_])?bind[-_]address[[:space:]]*=' "$@" /dev/null |
+    sed -E 's/^([^:]*:[0-9]+:)[^=]*=[[:space:]]*([^#]*)/line \1\2/; s/#.*//'
+fi"""
 
 
 def _database(asked: Question) -> str:
@@ -184,7 +210,11 @@ def _database(asked: Question) -> str:
     users = ",".join(f"'{user}'" for user in asked.database_users)
     # The names are our own constants. The mark in the answer begins the next section.
     there = f"SELECT User FROM mysql.user WHERE User IN ({users}) AND Host='localhost'"  # noqa: S608
-    query = f"SELECT '#database-users' UNION ALL {there}"
+    galera = "'wsrep_cluster_status','wsrep_local_state','wsrep_ready'"
+    query = (
+        f"SELECT '#database-users' UNION ALL {there}; SELECT '#galera'; SHOW GLOBAL VARIABLES LIKE 'wsrep_on'; "
+        f"SHOW GLOBAL STATUS WHERE Variable_name IN ({galera})"
+    )
     socket = quote(asked.database_socket)
     return (
         f"if [ -S {socket} ] && c=$(command -v mariadb || command -v mysql) && "

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from cluster.errors import Exit, HostError
+from cluster.errors import Exit, HostError, RefusedError
 from cluster.observed import HostState
 from cluster.plan import Plan, Step, Work, plan
 from fleet.session import Result, Session
@@ -67,6 +67,8 @@ def _work(step: Step) -> Callable[[], object]:
         return packages.install
     if step.work is Work.PREPARE:
         return real_server.prepare
+    if step.work is Work.RESTART:
+        return real_server.restart
     if step.work is Work.STAND_DOWN:
         return director.stand_down
     if step.work is Work.CONFIGURE:
@@ -102,6 +104,12 @@ def preflight(session: Session, wanted: Plan, *, overwrite: bool) -> None:
         host, what = next(iter(wanted.hand_edited.items()))
         path, _, how = what.partition(" ")
         raise hand_edited(host, path, edited="edited" in how)
+    if wanted.refused:
+        reasons = "\n  ".join(f"{host} is not changed: {why}" for host, why in wanted.refused.items())
+        raise RefusedError(
+            f"nothing was changed\n  {reasons}",
+            cure="or take that server out of rotation first: weight = 0 in the declaration",
+        )
     rejected = {
         host: result.failed
         for host, result in session.run(_with_new_configuration(wanted), keepalived.accepted_deploy).items()

@@ -73,6 +73,10 @@ alone() { # FUNCTION: while no other script of ours changes this host; what it s
 )
 
 
+RESTART_LIMIT = 600
+"""Seconds for a database server to stop and be up again: with Galera that may be a transfer of state."""
+
+
 def script(found: Sequence[Difference], *, database_socket: str = "", checked: Iterable[str] = ()) -> str:
     """The shell that mends `found`, in its order.
 
@@ -83,6 +87,8 @@ def script(found: Sequence[Difference], *, database_socket: str = "", checked: I
 
 
 def _command(difference: Difference, checked: tuple[str, ...], database_socket: str) -> str:
+    if difference.kind == "listener":
+        return restart(difference.item)
     if difference.kind in {"package", "unit"} and difference.action is Action.BUILD:
         return ":"  # all at once: packages before, units after everything else
     if difference.kind == "database user":
@@ -123,6 +129,16 @@ def _start(unit: Unit) -> str:
         reload = f"if systemctl -q is-active {name}; then systemctl reload {name}; else systemctl start {name}; fi"
         return f"systemctl -q enable {name}; {reload}"
     return f"systemctl -q enable {name}; systemctl restart {name}"
+
+
+def restart(unit: str) -> str:
+    """Restarts a database server; its own last words if it does not come up."""
+    name = quote(unit)
+    return (
+        f"timeout {RESTART_LIMIT} systemctl restart {name} || "
+        f"{{ echo '{name} did not start again within {RESTART_LIMIT} s; journalctl -u {name}:' >&2; "
+        f"journalctl --no-pager -q -n 5 -o cat -u {name} >&2; return 1; }}"
+    )
 
 
 def here_document(text: str) -> str:

@@ -10,7 +10,7 @@ from pyinfra import host as current
 from pyinfra.api import FunctionCommand, Host, operation
 
 from cluster.difference import Action
-from cluster.order import not_ready
+from cluster.order import not_open, not_ready
 from cluster.parts import Thing
 from cluster.vocabulary import Role
 from operations import observation
@@ -39,14 +39,19 @@ def _reason(host: Host) -> str | None:
     servers = states(host, "real_servers")
     lacking = {name: what for name in servers if (what := _lacking(host, name))}
     directors = [name for name in failed(host) if plan.role(name) is Role.DIRECTOR]
-    return not_ready(plan.declaration, observation.seen(host), servers, lacking, directors)
+    refusing = {name: what for name in servers if (what := _lacking(host, name, database=True))}
+    seen = observation.seen(host)
+    return not_ready(plan.declaration, seen, servers, lacking, directors) or not_open(
+        plan.declaration, seen, servers, refusing
+    )
 
 
-def _lacking(host: Host, name: str) -> str | None:
-    """What a server's network still lacks for the declared mode."""
+def _lacking(host: Host, name: str, *, database: bool = False) -> str | None:
+    """What a server's network, or its database server, still lacks for the declared mode."""
     plan = observation.blueprint(host)
     server = next(other for other in host.state.inventory if observation.name_of(other) == name)
     if states(host, "real_servers")[name] is None:
         return None
     found = observation.found(server, {plan.declaration.mode})
-    return next((d.what for d in found if d.action is Action.BUILD and d.thing is not Thing.CLUSTERCHECK), None)
+    things = {Thing.DATABASE} if database else {*Thing} - {Thing.CLUSTERCHECK, Thing.DATABASE}
+    return next((d.what for d in found if d.action is not Action.REMOVE and d.thing in things), None)

@@ -9,7 +9,8 @@ from operations import observation
 from operations.errors import NoAnswerError
 
 
-def _group(host: Host, name: str) -> list[Host]:
+def members(host: Host, name: str) -> list[Host]:
+    """A group of the inventory, "directors" or "real_servers"; empty where there is none."""
     inventory = host.state.inventory
     return list(inventory.get_group(name)) if name in inventory.groups else []
 
@@ -22,12 +23,12 @@ def modes_in_use_now(host: Host) -> frozenset[Mode]:
 
 def directors(host: Host) -> list[Host]:
     """The directors that there is a connection to."""
-    return [other for other in _group(host, "directors") if other.connected]
+    return [other for other in members(host, "directors") if other.connected]
 
 
 def states(host: Host, group: str) -> dict[str, HostState | None]:
     """What was seen on each host of a group, "directors" or "real_servers"; None for one that cannot be asked."""
-    return {observation.name_of(other): state_of(other) for other in _group(host, group)}
+    return {observation.name_of(other): state_of(other) for other in members(host, group)}
 
 
 def state_of(host: Host) -> HostState | None:

@@ -4,7 +4,7 @@ from pyinfra import host
 from pyinfra.api import deploy
 
 from cluster.parts import NETWORK, Thing
-from operations import thing
+from operations import database, thing
 from operations.inventory import modes_in_use_now, states
 
 
@@ -17,6 +17,12 @@ def prepare() -> None:
     # other, as soon as there is one that serves.
     live = any(state and state.destinations for state in states(host, "directors").values())
     thing.present(name="clustercheck", things=(Thing.CLUSTERCHECK,), modes=modes, _serial=live)
+
+
+@deploy("real server")
+def restart() -> None:
+    """MySQL, where it listens at a list of addresses that names a VIP which came after its start: one server after another."""
+    database.restarted(name="database", modes=modes_in_use_now(host), _serial=True)
 
 
 @deploy("real server")

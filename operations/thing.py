@@ -65,12 +65,12 @@ def present(things: Sequence[Thing], modes: Iterable[Mode]) -> Commands:
 
 def built(things: Sequence[Thing], modes: Iterable[Mode], missing: Sequence[Difference]) -> Commands:
     """The commands that build what is missing, and the proof that it is there."""
-    served_by = _in_rotation(current)
+    served_by = in_rotation(current)
     if missing:
         yield from run(missing)
 
     def lacking(where: Host) -> str | None:
-        return _lacking(where, things, frozenset(modes)) or _out_of_rotation(where, served_by)
+        return _lacking(where, things, frozenset(modes)) or out_of_rotation(where, served_by)
 
     yield FunctionCommand(settled, (", ".join(dict.fromkeys(d.thing for d in missing) or things), lacking), {})
 
@@ -137,7 +137,7 @@ def hand_edited(name: str, path: str, *, edited: bool) -> HandEditedError:
     )
 
 
-def _in_rotation(where: Host) -> frozenset[str]:
+def in_rotation(where: Host) -> frozenset[str]:
     """The directors that send connections to this real server now."""
     plan, name = observation.blueprint(where), observation.name_of(where)
     server = plan.declaration.real_server.get(name)
@@ -148,32 +148,34 @@ def _in_rotation(where: Host) -> frozenset[str]:
     )
 
 
-def settled(state: State, host: Host, what: str, lacking: Callable[[Host], str | None]) -> bool:
+def settled(
+    state: State, host: Host, what: str, lacking: Callable[[Host], str | None], seconds: float = SETTLE
+) -> bool:
     """Whether what was built shows in what runs: waits until `lacking` finds nothing, or says what it found.
 
     pyinfra hands over state and host only to parameters of these names, and only then takes a result of False as failure.
     """
     del state
-    deadline = time.monotonic() + SETTLE
+    deadline = time.monotonic() + seconds
     while True:
         observation.forget(host)
         found = lacking(host)
         if found is None:
             return True
         if time.monotonic() > deadline:
-            host.log_styled(f"{what}: changed, but after {SETTLE} s {found}", fg="red", log_func=logger.error)
+            host.log_styled(f"{what}: changed, but after {seconds} s {found}", fg="red", log_func=logger.error)
             return False
         time.sleep(0.2)
 
 
-def _out_of_rotation(host: Host, served_by: frozenset[str]) -> str | None:
+def out_of_rotation(host: Host, served_by: frozenset[str]) -> str | None:
     """A server that was in rotation must be back before the next one is touched: a restart of its health service may have
     taken it out.
     """
     for other in directors(host):
         if observation.name_of(other) in served_by:
             observation.forget(other)
-    gone = served_by - _in_rotation(host)
+    gone = served_by - in_rotation(host)
     return f"{', '.join(sorted(gone))} does not send connections here any more" if gone else None
 
 

@@ -9,6 +9,7 @@ from pyinfra.api.exceptions import FactProcessError
 
 from cluster.footprint import ALL_MODES, guarded_text
 from cluster.keepalived import Endpoint
+from cluster.listening import SeenListener
 from cluster.observed import HostState, UnreadableStateError, parse
 from cluster.parts import Address, Route, Rule
 from cluster.vocabulary import Mode
@@ -159,3 +160,23 @@ def test_a_first_line_that_does_not_fit_the_rest_tells_of_an_edit() -> None:
         assert guard(ours.replace("global_defs", "globaldefs")) == "edited"
         assert guard("global_defs {\n}\n") is None
         assert guard("") is None
+
+
+@pytest.mark.namespace
+@pytest.mark.parametrize(("address", "asked_further"), [("10.0.0.1", True), ("0.0.0.0", False)])
+def test_a_mysql_is_asked_what_it_was_told_where_it_listens_at_single_addresses(
+    address: str,
+    asked_further: bool,  # noqa: FBT001
+) -> None:
+    """A program of that name, which does not know how to say it."""
+    listen = f"import socket, time; s = socket.create_server(('{address}', 3306)); print(1, flush=True); time.sleep(60)"
+    with Bare() as bare:
+        bare.run(
+            f'cp "$(readlink -f /usr/bin/python3)" /run/test/mariadbd; /run/test/mariadbd -c "{listen}" >/run/test/up 2>&1 &'
+        )
+        bare.run("while ! [ -s /run/test/up ]; do sleep 0.05; done")
+        state = parse(bare.run(script(asked_of(Variant().blueprint, "db1"))))
+    assert state.listeners == (SeenListener(IPv4Address(address), 3306, "mariadbd"),)
+    assert state.local >= {IPv4Address("10.0.0.1"), IPv4Address("127.0.0.1")}
+    assert (state.bind is not None) is asked_further
+    assert state.bind is None or state.bind.told is None

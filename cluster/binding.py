@@ -1,0 +1,116 @@
+"""Whether MySQL accepts what directors send to this server, and what is to be done if it does not.
+
+A server that listens at all addresses takes a new VIP at once. One that listens at a list takes none that came after its start:
+it is restarted if its list names them, and else a person is told which line to change. Nothing of its configuration is ours.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from cluster.listening import ANYWHERE, MYSQL, SeenBind
+from cluster.observed import HostState
+from cluster.parts import Listener, Part
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A server refuses connections that directors may send to it."""
+
+    what: str
+    """For people: one line, with the cure."""
+    unit: str | None = None
+    """The service whose restart cures it; None where a person must do something."""
+
+
+def refusals(part: Part, seen: HostState) -> Iterable[Refusal]:
+    """At most one."""
+    if seen.listeners is None or not part.listeners:
+        return
+    ports = {listener.port for listener in seen.listeners}
+    open_ = {(listener.address, listener.port) for listener in seen.listeners}
+    missing = [
+        wanted
+        for wanted in part.listeners
+        if wanted.port in ports and not {(wanted.address, wanted.port), (ANYWHERE, wanted.port)} & open_
+    ]
+    if missing:
+        yield _judged(part, missing, seen)
+        return
+    closed = [wanted.port for wanted in part.listeners if wanted.port not in ports and wanted.mysql]
+    # The health service asks by the unix socket, and would find this server well.
+    if closed and seen.database == "up":
+        yield Refusal(f"MySQL listens nowhere on port {closed[0]}: is skip-networking set, or another port?")
+
+
+def _judged(part: Part, missing: Sequence[Listener], seen: HostState) -> Refusal:
+    port = missing[0].port
+    here = [listener for listener in seen.listeners or () if listener.port == port]
+    bound = _list(listener.address for listener in here)
+    refused = f"listens on {bound} only and refuses connections to {_list(m.address for m in missing)}, port {port}"
+    programs = {listener.program for listener in here}
+    if not programs & MYSQL or seen.bind is None:
+        return Refusal(f"{next(iter(programs), '') or 'the server'} {refused}: have it listen there, too")
+    bind, addresses = seen.bind, seen.bind.addresses
+    if ANYWHERE not in addresses and not {m.address for m in missing} <= addresses:
+        wanted = (*(listener.address for listener in here), *(m.address for m in missing))
+        return Refusal(f"MySQL {refused}: {_line_to_change(bind, wanted)}")
+    restart = f"restart {bind.unit or 'MySQL'}: it {refused}, which its bind-address ({bind.place or 'default'}) names"
+    if reason := _hands_off(part, bind, seen):
+        return Refusal(f"{restart}. Not done here: {reason}")
+    return Refusal(restart, bind.unit)
+
+
+def _hands_off(part: Part, bind: SeenBind, seen: HostState) -> str | None:
+    """Why it is not ours to restart."""
+    if not all(listener.restart for listener in part.listeners):
+        return 'mysql.restart is "never". One server after another, each Synced before the next'
+    if bind.unit is None:
+        return "it runs in no service of systemd"
+    if seen.database != "up":
+        return "root cannot ask it by its unix socket whether it is Synced"
+    # MariaDB listens also at addresses that are not there yet (seen: 10.11); MySQL is taken not to start then (not tried).
+    if any(listener.program == "mariadbd" for listener in seen.listeners or ()):
+        return None
+    lost = bind.addresses - seen.local - {listener.address for listener in part.listeners} - {ANYWHERE}
+    if away := [address for address in lost if not address.is_loopback]:
+        return f"its list also names {_list(away)}, which this host does not have, and so it would not start again"
+    return None
+
+
+def _line_to_change(bind: SeenBind, wanted: Iterable[IPv4Address]) -> str:
+    file, _, line = bind.place.rpartition(":")
+    if bind.told is None:
+        return "it did not say what it is configured with, so look for bind-address in its files"
+    where = f"in {file}, line {line}," if file else f"in {bind.place or 'its configuration'}"
+    return (
+        f'{where} instead of "{bind.told}" write bind-address = 0.0.0.0 (or, from MariaDB 10.11 and MySQL 8.0.13 on, the list '
+        f"{','.join(map(str, dict.fromkeys(wanted)))}); then deploy again: MySQL is restarted where needed"
+    )
+
+
+def why_not_restarted_now(states: Mapping[str, HostState | None], directors: Iterable[HostState]) -> str | None:
+    """Why MySQL on a server must not be stopped at this moment; None when every server is well and others serve."""
+    for other, state in states.items():
+        if state is None:
+            return f"{other} cannot be asked whether it is Synced; two servers would be down at once"
+        if unwell := not_synced(state):
+            return f"{other}: {unwell}; two servers would be down at once"
+    if len(states) == 1:
+        return "it is the only server: restart it when it suits"
+    return None if all(len(d.destinations) != 1 for d in directors) else "one server alone is in rotation"
+
+
+def not_synced(state: HostState) -> str | None:
+    """Why not, by clustercheck's criteria (Galera: "Checking the Node Status"). Without Galera it only has to be up."""
+    if state.database != "up":
+        return "MySQL does not answer"
+    if state.galera.get("wsrep_on", "OFF") != "ON":
+        return None
+    wanted = {"wsrep_cluster_status": "Primary", "wsrep_local_state": "4", "wsrep_ready": "ON"}
+    found = ((key, state.galera.get(key, "not known"), value) for key, value in wanted.items())
+    return next((f"{key} is {value}, not {good}" for key, value, good in found if value != good), None)
+
+
+def _list(addresses: Iterable[IPv4Address]) -> str:
+    return ", ".join(map(str, dict.fromkeys(addresses)))

@@ -1,0 +1,166 @@
+"""Where MySQL listens, and what follows from it: nothing, a restart, or a word to a person."""
+
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+import pytest
+
+from cluster.binding import not_synced, why_not_restarted_now
+from cluster.difference import Action, Difference, differences
+from cluster.footprint import Blueprint
+from cluster.listening import ANYWHERE, SeenBind, SeenListener, bind, listeners
+from cluster.observed import HostState
+from cluster.order import not_open
+from cluster.plan import Plan, Work, plan
+from cluster.reading import read
+from cluster.vocabulary import Mode
+from templates import render
+from tests.cluster.states import as_declared, director
+from tests.variants import Variant
+
+DR = Variant(Mode.DR).blueprint
+PLACE = "/etc/mysql/mariadb.conf.d/50-server.cnf:27"
+OWN = "127.0.0.1,10.0.0.1"
+ALL = f"{OWN},10.0.0.10,10.0.0.11"
+SYNCED = {"wsrep_on": "ON", "wsrep_cluster_status": "Primary", "wsrep_local_state": "4", "wsrep_ready": "ON"}
+
+
+def server(bound: str, told: str | None, *, blueprint: Blueprint = DR, program: str = "mariadbd") -> HostState:
+    """A server that carries its footprint, with MySQL listening at `bound` and told to listen at `told`."""
+    return replace(
+        as_declared(blueprint, "db1", {blueprint.declaration.mode}),
+        listeners=tuple(SeenListener(IPv4Address(word), 3306, program) for word in bound.split(",") if word),
+        bind=SeenBind("mariadb.service", told, PLACE),
+        local=frozenset(map(IPv4Address, OWN.split(","))),
+        galera=SYNCED,
+    )
+
+
+def found(state: HostState, blueprint: Blueprint = DR) -> tuple[Difference, ...]:
+    modes = {blueprint.declaration.mode}
+    return differences(blueprint.footprint("db1", modes), blueprint.known("db1"), state)
+
+
+@pytest.mark.parametrize(
+    ("line", "seen"),
+    [
+        ("0.0.0.0:3306 0.0.0.0:*", [(ANYWHERE, "mariadbd")]),
+        ("*:3306 *:*", [(ANYWHERE, "mariadbd")]),
+        ("[::]:3306 [::]:*", []),
+        ("[::1]:3306 [::]:*", []),
+        ("10.0.0.1:3306 0.0.0.0:*", [(IPv4Address("10.0.0.1"), "mariadbd")]),
+        ("[::ffff:10.0.0.1]:3306 *:*", [(IPv4Address("10.0.0.1"), "mariadbd")]),
+    ],
+)
+def test_ss_tells_where_it_listens(line: str, seen: list[tuple[IPv4Address, str]]) -> None:
+    words = f'LISTEN 0 80 {line} users:(("mariadbd",pid=412,fd=27))'.split()
+    assert listeners([words]) == tuple(SeenListener(address, 3306, program) for address, program in seen)
+    assert [one.program for one in listeners([words[:5]])] == [""] * len(seen)
+
+
+@pytest.mark.parametrize("bound", ["0.0.0.0", ALL])
+def test_a_server_that_listens_everywhere_or_at_the_vips_needs_nothing(bound: str) -> None:
+    assert found(server(bound, bound)) == ()
+
+
+def test_nat_needs_the_servers_own_address_only() -> None:
+    nat = Variant(Mode.NAT).blueprint
+    assert found(server(OWN, OWN, blueprint=nat), nat) == ()
+    (refusal,) = found(server("127.0.0.1", "127.0.0.1", blueprint=nat), nat)
+    assert refusal.action is Action.TELL
+    assert "refuses connections to 10.0.0.1, port 3306" in refusal.what
+
+
+@pytest.mark.parametrize("told", [ALL, "*", "", "0.0.0.0", "::"])
+def test_one_whose_configuration_names_the_vips_is_restarted(told: str) -> None:
+    (refusal,) = found(server(OWN, told))
+    assert (refusal.action, refusal.item) == (Action.BUILD, "mariadb.service")
+    assert PLACE in refusal.what
+
+
+def test_one_whose_configuration_does_not_is_named_with_the_line_to_change() -> None:
+    (refusal,) = found(server(OWN, OWN))
+    assert refusal.action is Action.TELL
+    assert "in /etc/mysql/mariadb.conf.d/50-server.cnf, line 27," in refusal.what
+    assert ALL in refusal.what
+
+
+def test_a_restart_that_would_fail_or_is_forbidden_is_left_to_a_person() -> None:
+    strange = found(server(OWN, f"{ALL},10.0.0.99", program="mysqld"))
+    assert found(server(OWN, f"{ALL},10.0.0.99"))[0].action is Action.BUILD  # MariaDB does not mind
+    forbidden = Blueprint(read(f'{Variant().text}\n[mysql]\nrestart = "never"\n', "never.toml"), render)
+    cases = {
+        "10.0.0.99, which this host does not have": strange,
+        "by its unix socket": found(replace(server(OWN, ALL), database="down")),
+        "no service of systemd": found(replace(server(OWN, ALL), bind=SeenBind(None, ALL, PLACE))),
+        'mysql.restart is "never"': found(server(OWN, ALL), forbidden),
+        "did not say": found(server(OWN, None)),
+        "nginx listens on": found(server(OWN, ALL, program="nginx")),
+        "listens nowhere": found(server("", ALL)),
+    }
+    for said, (refusal,) in cases.items():
+        assert refusal.action is Action.TELL, said
+        assert said in refusal.what
+
+
+def test_a_server_that_is_down_is_left_to_the_health_checks() -> None:
+    assert found(replace(server("", ALL), database="down")) == ()
+
+
+def test_the_last_line_that_counts_is_the_one_to_change() -> None:
+    lines = ["unit mariadb.service", "asked", "default 127.0.0.1", "default 10.0.0.1, 127.0.0.1"]
+    files = ["line /etc/a.cnf:3:10.0.0.1,127.0.0.1 ", "line /etc/b.cnf:9:'10.0.0.1,127.0.0.1'", "line /etc/c.cnf:1:::1"]
+    assert bind([*lines, *files]) == SeenBind("mariadb.service", "10.0.0.1, 127.0.0.1", "/etc/b.cnf:9")
+    assert bind([*lines, "argument 10.0.0.7", *files]) == SeenBind("mariadb.service", "10.0.0.7", "the command line")
+    assert bind(["unit user.slice"]) == SeenBind(None, None, "")
+    assert bind([]) is None
+
+
+def planned(bound: str, told: str) -> Plan:
+    """From nat to dr, with such a server as each of the three."""
+    servers = {}
+    for name, declared in DR.declaration.real_server.items():
+        of, to = (text.replace("10.0.0.1,", f"{declared.address},") for text in (f"{bound},", f"{told},"))
+        state = server(of.strip(","), to.strip(","))
+        servers[name] = replace(state, local=frozenset({declared.address}))
+    directors = {n: director(DR, n, Mode.NAT, active=n == "lb1") for n in DR.declaration.director}
+    return plan(DR, {**servers, **directors})
+
+
+def test_restarts_come_one_by_one_after_the_network_and_before_the_directors() -> None:
+    steps = planned(OWN, ALL).steps
+    works = [Work.PREPARE, *[Work.RESTART] * 3, *[Work.CONFIGURE] * 2, Work.RETIRE]
+    assert [step.work for step in steps] == works
+    assert [list(step.changes) for step in steps[1:4]] == [["db1"], ["db2"], ["db3"]]
+
+
+def test_no_director_moves_to_where_a_server_refuses() -> None:
+    found_ = planned(OWN, OWN)
+    assert set(found_.refused) == {"lb1", "lb2"}
+    assert set(found_.told) == set(DR.declaration.real_server)
+    assert Work.RESTART not in [step.work for step in found_.steps]
+    assert planned(ALL, ALL).refused == {}
+
+
+def test_where_it_refuses_already_a_change_makes_it_no_worse() -> None:
+    servers: dict[str, HostState | None] = {"db1": server(OWN, OWN)}
+    there, not_yet = (director(DR, "lb1", mode, active=True) for mode in (Mode.TUN, Mode.NAT))
+    assert not_open(DR.declaration, there, servers, {"db1": "…"}) is None
+    assert not_open(DR.declaration, not_yet, servers, {"db1": "…"}) is not None
+
+
+def test_two_are_never_down_at_once() -> None:
+    well, joining = server(ALL, ALL), replace(server(ALL, ALL), galera={**SYNCED, "wsrep_local_state": "1"})
+    two: dict[str, HostState | None] = {"db1": well, "db2": well}
+    assert why_not_restarted_now(two, []) is None
+    assert "db2: wsrep_local_state is 1, not 4" in (why_not_restarted_now({**two, "db2": joining}, []) or "")
+    assert "db2 cannot be asked" in (why_not_restarted_now({**two, "db2": None}, []) or "")
+    assert "only server" in (why_not_restarted_now({"db1": well}, []) or "")
+    alone = director(DR, "lb1", Mode.DR, active=True, dead=("db2", "db3"))
+    assert "one server alone" in (why_not_restarted_now(two, [alone]) or "")
+
+
+def test_without_galera_a_server_only_has_to_be_up() -> None:
+    single = replace(server(ALL, ALL), galera={"wsrep_on": "OFF", "wsrep_ready": "OFF"})
+    assert not_synced(single) is None
+    assert not_synced(replace(single, database="down")) is not None
