@@ -27,7 +27,7 @@ system:
 	if [ -n "$$missing" ]; then echo "installing on this machine:" $$missing; apt-get update -qq; \
 	DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends $$missing >/dev/null; fi
 
-## make demo [MODE=dr|tun|nat]   boots a lab, deploys with pyinfra, shows the load balancer at work, tears all down
+## make demo [MODE=dr|tun|nat] [KEEP=1]   boots a lab, deploys with pyinfra, shows the load balancer at work, tears all down
 demo: venv system
 	@$(PYTHON) -m lab.demo $(MODE)
 

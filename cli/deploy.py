@@ -7,6 +7,7 @@ import typer
 from cli.session import ClusterOption, cluster_file, of
 
 if TYPE_CHECKING:
+    from cluster.declaration import Declaration
     from cluster.plan import Plan
 
 
@@ -36,13 +37,15 @@ def deploy(
     from fleet import deployment  # noqa: PLC0415
     from fleet.session import Session  # noqa: PLC0415
 
+    if not json_:
+        printing.which(blueprint.declaration)
     with Session(blueprint, overwrite=overwrite) as session:
         wanted = deployment.look_and_plan(session)
-        if not json_:
+        if not json_ and not wanted.none_asked:
             printing.plan(wanted, None)
         deployment.preflight(session, wanted, overwrite=overwrite)
         if not wanted.is_empty:
-            _agreed(wanted, yes=yes or json_)
+            _agreed(wanted, blueprint.declaration, yes=yes or json_)
             of(ctx).state = "what was begun is finished on each host or not begun; `lbctl deploy` goes on from there"
         report = deployment.carry_out(session, wanted, printing.steps(json_))
     printing.report(wanted, report, as_json=json_)
@@ -50,7 +53,7 @@ def deploy(
         raise typer.Exit(int(report.exit_code))
 
 
-def _agreed(wanted: "Plan", *, yes: bool) -> None:
+def _agreed(wanted: "Plan", declaration: "Declaration", *, yes: bool) -> None:
     """Asks on a terminal; without one, and without --yes, refuses. Raises RefusedError."""
     import sys  # noqa: PLC0415
 
@@ -62,5 +65,5 @@ def _agreed(wanted: "Plan", *, yes: bool) -> None:
         raise RefusedError(
             "there is nobody to ask whether to go on; nothing was changed", cure="--yes goes on without asking"
         )
-    if not typer.confirm(f"Change {', '.join(wanted.hosts)}?"):
+    if not typer.confirm(f"Change {', '.join(wanted.hosts)} of cluster {declaration.name} ({declaration.source})?"):
         raise RefusedError("not agreed to; nothing was changed")

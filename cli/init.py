@@ -42,7 +42,10 @@ def init(
         str,
         typer.Option(metavar="ADDRESS", help="Mode nat with two directors: floats between them.", show_default=False),
     ] = "",
-    interface: Annotated[str, typer.Option(metavar="NAME", help="The network's, on every host.")] = "eth0",
+    interface: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="The network's, on every host. [default: eth0]", show_default=False),
+    ] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     r"""Write a new declaration; on a terminal, ask for what the options do not say. No host is touched.
@@ -106,7 +109,7 @@ def _text(wish: "Wish", path: Path) -> str:
         read(text, str(path))
     except DeclarationError as error:
         faults = "\n".join(f"{complaint.key}: {complaint.message}" for complaint in error.complaints)
-        raise RequestError(faults, cure=f"{path} was not written: say it otherwise") from error
+        raise RequestError(faults, cure=f"{path} was not written; correct this and run lbctl init again") from error
     return text
 
 

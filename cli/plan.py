@@ -32,6 +32,8 @@ def plan(
     from fleet import deployment  # noqa: PLC0415
     from fleet.session import Session  # noqa: PLC0415
 
+    if not json_:
+        printing.which(blueprint.declaration)
     with Session(blueprint) as session:
         found = deployment.look_and_plan(session)
         printing.plan(found, deployment.texts(session, found) if diff and not json_ else None, as_json=json_)

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from cli import show
+from cluster.declaration import Declaration
 from cluster.plan import Plan, Step
 from fleet.deployment import Report
 from fleet.session import Result
@@ -16,6 +17,11 @@ from fleet.session import Result
 def _console() -> Console:
     # Rich reads NO_COLOR and whether this is a terminal by itself.
     return Console(highlight=False, soft_wrap=True, emoji=False, markup=False)
+
+
+def which(declaration: Declaration) -> None:
+    """The cluster that is meant: two declarations may well name the same hosts."""
+    _console().print(f"Cluster {declaration.name}, mode {declaration.mode} ({declaration.source})", style="bold")
 
 
 def plan(found: Plan, texts: Mapping[str, Mapping[str, str]] | None, *, as_json: bool = False) -> None:

@@ -28,7 +28,7 @@ def hosts(words: Sequence[str] | None) -> dict[str, str]:
 def asked(wish: "Wish") -> "Wish":
     """The wish with what was missing, from the person at the terminal. What they answer is checked as it is typed."""
     questions: Mapping[str, tuple[str, Callable[[str], Any], str | None]] = {
-        "name": ("Name of the cluster", str.strip, "galera"),
+        "name": ("Name of the cluster", _name, "galera"),
         "mode": ("Mode (dr, tun or nat)", _mode, "dr"),
         "network": ("Network of directors and virtual addresses", _network, "10.0.0.0/24"),
         "directors": ("Directors, as lb1=10.0.0.4 lb2=10.0.0.6", _typed_hosts, None),
@@ -36,6 +36,7 @@ def asked(wish: "Wish") -> "Wish":
         "read_vip": ("Virtual address for reads", _address, None),
         "gateway": ("Gateway address that floats between the directors", _address, None),
     }
+    complete = not wish.missing
     while wish.missing:
         field = wish.missing[0]
         words, parse, default = questions[field]
@@ -43,7 +44,10 @@ def asked(wish: "Wish") -> "Wish":
         if field == "read_vip":
             write = typer.prompt("Virtual address for writes (empty: none)", default="", show_default=False, err=True)
             wish = replace(wish, write_vip=write.strip())
-    return wish
+    if complete or wish.interface:
+        return wish
+    device = "Network device on every host (ip -br addr shows it)"
+    return replace(wish, interface=typer.prompt(device, default="eth0", value_proc=_interface, err=True))
 
 
 def _typed_hosts(answer: str) -> dict[str, str]:
@@ -61,11 +65,27 @@ def _mode(answer: str) -> str:
     return answer.strip().lower()
 
 
-def _network(answer: str) -> str:
-    from ipaddress import IPv4Network  # noqa: PLC0415
+def _name(answer: str) -> str:
+    from cluster.units import host_name  # noqa: PLC0415
 
+    return _valid(host_name, answer)
+
+
+def _interface(answer: str) -> str:
+    from cluster.units import interface_name  # noqa: PLC0415
+
+    return _valid(interface_name, answer)
+
+
+def _network(answer: str) -> str:
+    from cluster.units import sized_network  # noqa: PLC0415
+
+    return _valid(sized_network, answer)
+
+
+def _valid(check: Callable[[str], str], answer: str) -> str:
     try:
-        return str(IPv4Network(answer.strip()))
+        return check(answer.strip())
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
-from cluster.units import Seconds, host_name, interface_name
+from cluster.units import Seconds, host_name, interface_name, sized_network
 from cluster.vocabulary import MYSQL_PORT, SCHEDULERS, BootFiles, Check, Mode, ReturnPath
 
 
@@ -34,6 +34,7 @@ Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
 Scheduler = Annotated[str, AfterValidator(_known_scheduler)]
 Address = Annotated[IPv4Address, BeforeValidator(_only_ipv4)]
 Network = Annotated[IPv4Network, BeforeValidator(_only_ipv4)]
+SizedNetwork = Annotated[IPv4Network, BeforeValidator(sized_network), BeforeValidator(_only_ipv4)]
 Switch = Annotated[bool, Field(strict=True)]
 Weight = Annotated[int, Field(ge=0, le=65535, strict=True)]
 
@@ -231,7 +232,7 @@ class Declaration(_Strict):
 
     name: Name
     mode: Mode
-    network: Network
+    network: SizedNetwork
     router: Address | None = None
     """Through it real servers reach clients beyond the network."""
     transport: Literal["ssh", "lab"] = "ssh"

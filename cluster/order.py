@@ -103,8 +103,11 @@ def modes_to_keep(
     any more stays as long as a connection could be using it: nat at a server's own address, dr and tun at a VIP. Connections
     between the cluster's own hosts (replication, checks) do not count.
     """
+    directors = tuple(directors)
     used = modes_in_use(declaration, directors)
-    kept = dict.fromkeys(used - {declaration.mode}, "a director uses it")
+    seen_in_use = modes_in_use(declaration, [state for state in directors if state])
+    unsure = "not every director could be asked"
+    kept = {mode: "a director uses it" if mode in seen_in_use else unsure for mode in used - {declaration.mode}}
     own = set(declaration.addresses().values())
     for state in servers:
         for mode in ALL_MODES - used:

@@ -72,6 +72,9 @@ class Plan:
     refused: Mapping[str, str] = field(default_factory=dict)
     """Directors that must not be changed for that reason."""
 
+    none_asked: bool = False
+    """No host answered: nothing is known, and an empty plan says nothing."""
+
     @property
     def is_empty(self) -> bool:
         return not self.steps
@@ -95,7 +98,8 @@ def plan(
     in_use = modes_in_use(declaration, telling(blueprint, directors))
     planner = _Planner(blueprint, in_use, keep)
     steps = tuple(planner.steps(directors, servers))
-    notes = (f"kept for now: {why}",) if why and not steps else ()
+    none_asked = not any(seen.values())
+    notes = (f"kept for now: {why}",) if why and not steps and not none_asked else ()
     remarks = (note for name, state in seen.items() if state for note in interfaces.notes(blueprint, name, state))
     return Plan(
         steps,
@@ -104,6 +108,7 @@ def plan(
         dict(planner.hand_edited(steps, seen)),
         dict(planner.told(servers, in_use)),
         dict(planner.refused(steps, seen)),
+        none_asked,
     )
 
 

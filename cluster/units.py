@@ -1,6 +1,7 @@
 """Durations and names as people write them."""
 
 import re
+from ipaddress import IPv4Network
 from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer
@@ -49,6 +50,19 @@ def host_name(text: str) -> str:
     """A name that is safe as a host name (RFC 1123) and so in a file name, a shell and keepalived.conf. Raises ValueError."""
     if len(text) > 253 or not _HOST_NAME.fullmatch(text):  # noqa: PLR2004 (RFC 1123)
         raise ValueError(f'"{text}" is no host name: a–z, 0–9 and - in labels of 1 to 63 characters, joined by dots')
+    return text
+
+
+def sized_network(text: str) -> str:
+    """An IPv4 network with its size, such as 10.0.0.0/24. Raises ValueError."""
+    try:
+        network = IPv4Network(text, strict=False)
+    except ValueError:
+        raise ValueError(f'"{text}" is no network: write it as 10.0.0.0/24') from None
+    if "/" not in text:
+        raise ValueError(f'"{text}" has no size: write the network with its bits, such as {text}/24')
+    if str(network) != text:
+        raise ValueError(f'"{text}" is an address in a network, whose host bits must be 0: {network}')
     return text
 
 

@@ -179,6 +179,12 @@ def client_at(where: str, declaration: Declaration | None = None) -> Client:
         return lambda text, seconds: _run(["sh"], text, seconds, "this machine")
     if where.startswith("-") or not where:
         raise RequestError(f'"{where}" is no host', cure="--from lab, --from here, or a host that ssh knows")
+    if declaration and where in declaration.hosts():
+        role = "real server" if where in declaration.real_server else "director"
+        raise RequestError(
+            f"{where} is a {role} of this cluster: from there connections do not go the way that a client's go",
+            cure="name another machine, or declare one as [client.NAME]",
+        )
     declared = declaration.client.get(where) if declaration else None
     destination = _destination(where, declared.ssh) if declared else ["--", where]
     return lambda text, seconds: _over_ssh(where, destination, text, seconds)

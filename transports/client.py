@@ -180,6 +180,6 @@ def no_session(route: Route, error: Exception, elapsed: float) -> UnreachableErr
             route.name,
             Reason.NOT_SSH,
             f"what answers at {route.address} is no SSH server that we could talk to: {said}",
-            cure="Name the right port (ssh_port). A server from the last century may also know only old algorithms.",
+            cure="Name the right port ([ssh] port). A server from the last century may also know only old algorithms.",
         )
     return UnreachableError(route.name, Reason.FAULT, f"connecting failed: {type(error).__name__}: {said}")

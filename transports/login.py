@@ -124,7 +124,7 @@ class Login(AuthStrategy):
             Reason.AUTHENTICATION,
             message,
             cure=f"Let that key in (ssh-copy-id{key}{port} {route.user}@{route.hostname}), "
-            "or name another key or user (ssh_key, ssh_user).",
+            "or name another key or user: `key`, `user` under [ssh] (plain pyinfra: ssh_key, ssh_user).",
         )
 
     def too_slow(self, transport: Transport) -> UnreachableError:

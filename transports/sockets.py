@@ -100,7 +100,7 @@ def no_connection(route: Route, error: OSError) -> UnreachableError:
             route.name,
             Reason.REFUSED,
             f"{route.address} refuses the connection: the machine is up, and no SSH server listens there",
-            cure="Start sshd on the host, or name the right port (ssh_port).",
+            cure="Start sshd on the host, or name the right port ([ssh] port; plain pyinfra: ssh_port).",
         )
     if isinstance(error, TimeoutError):
         return UnreachableError(

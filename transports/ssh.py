@@ -196,7 +196,8 @@ class Connector(SSHConnector):
             user = self.data["ssh_user"] or "USER"
             yield OutputLine(
                 "stderr",
-                f"{self.name}: sudo wants a password, and there is nobody to ask. Log in as root (ssh_user), "
+                f"{self.name}: sudo wants a password, and there is nobody to ask. "
+                'Log in as root (user = "root" under [ssh]), '
                 f"or allow it without: `{user} ALL=(ALL) NOPASSWD: ALL` in /etc/sudoers.d",
             )
 
