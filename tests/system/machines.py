@@ -219,10 +219,12 @@ class Cluster:
         """Who answers so many connections."""
         return [self.query(endpoint, "select @@hostname") for _ in range(count)]
 
-    def rotates(self, endpoint: Endpoint, servers: Sequence[str] = DATABASES) -> None:
+    def rotates(self, endpoint: Endpoint, servers: Sequence[str] = DATABASES, seconds: float = PATIENCE) -> None:
         """Within some samples: a check that misses once on a busy machine takes a server out for a second."""
         settles(
-            lambda: judgement.not_rotating(self.answers(endpoint), set(servers)), f"{endpoint} rotates over {servers}"
+            lambda: judgement.not_rotating(self.answers(endpoint), set(servers)),
+            f"{endpoint} rotates over {servers}",
+            seconds,
         )
 
     def sticks(self, endpoint: Endpoint, servers: Sequence[str] = DATABASES) -> str:

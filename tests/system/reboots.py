@@ -5,14 +5,41 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
 
+from cluster.keepalived import Endpoint
 from cluster.vocabulary import Mode
 from lab.lab import Lab
 from lab.topology import DATABASES
 from tests.system.machines import Cluster, settles, wait_until
 
 WITHIN = 60
-"""Seconds after boot in which SQL must work as before."""
+"""Seconds in which SQL must work as before: after the boot of a director, and after a database server's own MariaDB is back."""
+
+GALERA = 600
+"""Seconds that Galera may take to come back by itself: its state transfer is a shell script, and slow here."""
+
+
+@dataclass
+class Clock:
+    """Seconds since a machine's kernel started, and what happened when."""
+
+    began: float
+    events: list[str] = field(default_factory=list)
+    due: float = 0
+    """The moment until which SQL must work as before."""
+
+    def __call__(self) -> float:
+        return time.monotonic() - self.began
+
+    def note(self, what: str) -> None:
+        self.events.append(f"{what} {self():.0f} s")
+
+    def starts(self) -> None:
+        """From now on it must not take longer than WITHIN."""
+        self.due = max(self.due, self() + WITHIN)
+
 
 HOOKS = """
 # the how-to's
@@ -31,45 +58,61 @@ def starts_by_itself(lab: Lab, *servers: str) -> None:
         lab.exec(server, "systemctl -q enable mariadb 2>&1")
 
 
-def serves_as_before(cluster: Cluster, since: Callable[[], float], within: float = WITHIN) -> float:
-    """Waits until reads rotate over all servers and writes are answered; seconds since boot."""
+def answers(cluster: Cluster) -> None:
+    """SQL works, by whichever servers there are."""
+    for endpoint in (*cluster.endpoints("write"), *cluster.endpoints("read")):
+        wait_until(partial(_is_answered, cluster, endpoint), f"{endpoint} answers", WITHIN)
 
-    def left() -> float:
-        return max(within - since(), 1)
 
-    for endpoint in cluster.endpoints("write"):
-        wait_until(lambda e=endpoint: cluster.query(e, "select @@hostname") in DATABASES, f"{endpoint} answers", left())  # type: ignore[misc]
+def _is_answered(cluster: Cluster, endpoint: Endpoint) -> bool:
+    return cluster.query(endpoint, "select @@hostname") in DATABASES
+
+
+def _database_runs(cluster: Cluster, host: str) -> bool:
+    return cluster.on(host, "systemctl is-active mariadb", check=False) == "active"
+
+
+def serves_as_before(cluster: Cluster, seconds: float = 600) -> None:
+    """Waits until reads rotate over all servers and writes are answered."""
+    answers(cluster)
     for endpoint in cluster.endpoints("read"):
-        settles(
-            lambda e=endpoint: None if set(cluster.answers(e)) == set(DATABASES) else f"{cluster.answers(e)}",  # type: ignore[misc]
-            f"{endpoint} rotates",
-            left(),
-        )
-    return since()
+        cluster.rotates(endpoint, seconds=seconds)
 
 
-def booted(cluster: Cluster, host: str) -> Callable[[], float]:
-    """A clock of seconds since this machine's kernel started."""
-    began = time.monotonic() - float(cluster.on(host, "cat /proc/uptime").split()[0])
-    return lambda: time.monotonic() - began
+def is_back(cluster: Cluster, clock: Clock, hosts: Sequence[str]) -> str:
+    """Waits until SQL works as before; what happened when, for people."""
+    clock.starts()
+    if set(hosts) < {*DATABASES, *cluster.declaration.director}:
+        answers(cluster)
+        clock.note("SQL answers")
+    databases = [host for host in hosts if host in DATABASES]
+    for host in databases:
+        wait_until(partial(_database_runs, cluster, host), f"{host}'s MariaDB is back by itself", GALERA)
+    if databases:
+        clock.note("MariaDB is back by itself")
+        clock.starts()
+    serves_as_before(cluster, max(clock.due - clock(), 1))
+    clock.note("all as before")
+    return ", ".join(clock.events)
 
 
-def reboot(cluster: Cluster, host: str) -> Callable[[], float]:
-    """In an orderly way; a clock since its kernel started anew."""
+def reboot(cluster: Cluster, host: str) -> Clock:
+    """In an orderly way."""
     cluster.lab.reboot(host)
-    return booted(cluster, host)
+    return Clock(time.monotonic() - float(cluster.on(host, "cat /proc/uptime").split()[0]))
 
 
-def power_cut(cluster: Cluster, hosts: Sequence[str]) -> Callable[[], float]:
-    """All at once, and all on again; a clock since then."""
+def power_cut(cluster: Cluster, hosts: Sequence[str]) -> Clock:
+    """All at once, and all on again."""
     for host in hosts:
         cluster.on(host, "sync")
     for host in hosts:
         cluster.lab.power_off(host)
-    began = time.monotonic()
+    clock = Clock(time.monotonic())
     with ThreadPoolExecutor(len(hosts)) as pool:
         list(pool.map(cluster.lab.power_on, hosts))
-    return lambda: time.monotonic() - began
+    clock.note("every sshd answers")
+    return clock
 
 
 def nothing_to_do(cluster: Cluster, seconds: float = 90) -> None:

@@ -43,25 +43,25 @@ def deployed(machines: Lab, request: pytest.FixtureRequest, tmp_path_factory: py
     cluster.declare(Variant(request.param))
     run = cluster.lbctl("deploy", "--yes")
     assert run.status == 0, run.output
-    reboots.serves_as_before(cluster, lambda: 0)
+    reboots.serves_as_before(cluster)
     return cluster
 
 
-def told(cluster: Cluster, what: str, seconds: float) -> None:
-    print(f"{cluster.lab.variant} {cluster.declaration.mode}: {what}: SQL as before {seconds:.0f} s after boot")
+def told(cluster: Cluster, what: str, events: str) -> None:
+    print(f"\n{cluster.lab.variant} {cluster.declaration.mode}: {what}; since boot: {events}", flush=True)
 
 
 @pytest.mark.parametrize("host", [*DATABASES, "lb1", "lb2"])
 def test_a_reboot(deployed: Cluster, host: str) -> None:
-    since = reboots.reboot(deployed, host)
-    told(deployed, f"{host} rebooted", reboots.serves_as_before(deployed, since))
+    clock = reboots.reboot(deployed, host)
+    told(deployed, f"{host} rebooted", reboots.is_back(deployed, clock, [host]))
     reboots.nothing_to_do(deployed)
     reboots.deploy_changes_nothing(deployed)
 
 
 def test_a_power_cut_of_all(deployed: Cluster) -> None:
-    since = reboots.power_cut(deployed, deployed.hosts)
-    told(deployed, "power cut of all", reboots.serves_as_before(deployed, since))
+    clock = reboots.power_cut(deployed, deployed.hosts)
+    told(deployed, "power cut of all", reboots.is_back(deployed, clock, deployed.hosts))
     reboots.nothing_to_do(deployed)
     reboots.deploy_changes_nothing(deployed)
     for director in ("lb1", "lb2"):
@@ -75,7 +75,7 @@ def test_the_network_is_started_anew(deployed: Cluster, role: str) -> None:
     for command in reboots.restarts(deployed.lab.variant, host, deployed.declaration.mode):
         reboots.detached(deployed, host, command)
         reboots.nothing_to_do(deployed)
-        reboots.serves_as_before(deployed, lambda: 0)
+        reboots.serves_as_before(deployed)
         if host != "db1":
             reboots.has_its_routes(deployed, host)
 
@@ -111,7 +111,7 @@ def test_answers_never_go_past_the_director(deployed: Cluster) -> None:
 
     assert reboots.direct_replies(deployed, "db1", flaps) == 0
     reboots.nothing_to_do(deployed)
-    reboots.serves_as_before(deployed, lambda: 0)
+    reboots.serves_as_before(deployed)
 
     def without_return_path() -> None:
         deployed.on("db1", "systemctl stop lbctl-return-path; ip rule del pref 100")
