@@ -184,7 +184,13 @@ def _services(asked: Question) -> Iterator[Section]:
 # Only where MySQL listens at single addresses: what it was told, and where that is written. It is asked itself, because which
 # files and groups it reads depends on its version; of all that it says (passwords, too) only the address leaves the host.
 _BIND = r"""\
-p=$(echo "$l" | grep -vE ' (0\.0\.0\.0|\*):[0-9]' | sed -nE 's/.*\(\("(mariadbd|mysqld)",pid=([0-9]+).*/\2/p' | head -n 1)
+case $l in
+  # One line with a wildcard, as nearly everywhere: no process is started for it.
+  *' 0.0.0.0:'[0-9]*users:*users:*|*' *:'[0-9]*users:*users:*) p=x;; *' 0.0.0.0:'[0-9]*|*' *:'[0-9]*) p=;;
+  *'"mariadbd"'*|*'"mysqld"'*) p=x;; *) p=;;
+esac
+[ -z "$p" ] || p=$(echo "$l" | grep -vE ' (0\.0\.0\.0|\*):[0-9]' |
+  sed -nE 's/.*\(\("(mariadbd|mysqld)",pid=([0-9]+).*/\2/p' | head -n 1)
 if [ -n "$p" ]; then
   sed -n 's|.*/|unit |p;q' /proc/$p/cgroup
   tr '\0' '\n' </proc/$p/cmdline | sed -nE 's/^--bind[-_]address=/argument /p'

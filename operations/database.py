@@ -7,6 +7,7 @@ is back in rotation. Directors are given time to see it go: what clients begin m
 from collections.abc import Iterable
 
 from pyinfra import host as current
+from pyinfra import logger
 from pyinfra.api import FunctionCommand, Host, State, StringCommand, operation
 
 from cluster.binding import not_synced, why_not_restarted_now
@@ -16,7 +17,7 @@ from cluster.vocabulary import Mode
 from operations import observation
 from operations.commands import RESTART_LIMIT, script
 from operations.inventory import directors, members, states
-from operations.thing import Commands, in_rotation, out_of_rotation, settled
+from operations.thing import SETTLE, Commands, in_rotation, out_of_rotation, settled, watched
 
 LEAVE = 10
 """Seconds that directors have to take a server out whose health service is silent. After that it is restarted all the same."""
@@ -32,7 +33,7 @@ def restarted(modes: Iterable[Mode]) -> Commands:
         current.noop("listens as needed")
         return
     served_by = in_rotation(current)
-    yield FunctionCommand(settled, ("MySQL is not restarted here", _not_now), {})
+    yield FunctionCommand(_all_are_well, (), {})
     health = observation.seen(current).units.get(_HEALTH)
     silent = bool(served_by and health and health.active and _health_decides(current))
     if silent:
@@ -64,6 +65,14 @@ def _health_decides(host: Host) -> bool:
     return all(service.check.clustercheck_path for service in services)
 
 
+def _all_are_well(state: State, host: Host) -> bool:
+    del state
+    reason = watched(host, _not_now, SETTLE)
+    if reason:
+        host.log_styled(f"MySQL is not restarted: {reason}", fg="red", log_func=logger.error)
+    return reason is None
+
+
 def _not_now(where: Host) -> str | None:
     for other in (*members(where, "real_servers"), *directors(where)):
         observation.forget(other)
@@ -80,4 +89,6 @@ def _left(state: State, host: Host) -> bool:
             observation.forget(other)
         return "in rotation" if in_rotation(where) else None
 
-    return settled(state, host, "the health service was stopped", there, LEAVE) or True
+    del state
+    watched(host, there, LEAVE)
+    return True

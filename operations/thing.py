@@ -156,15 +156,20 @@ def settled(
     pyinfra hands over state and host only to parameters of these names, and only then takes a result of False as failure.
     """
     del state
+    found = watched(host, lacking, seconds)
+    if found is not None:
+        host.log_styled(f"{what}: changed, but after {seconds} s {found}", fg="red", log_func=logger.error)
+    return found is None
+
+
+def watched(host: Host, lacking: Callable[[Host], str | None], seconds: float) -> str | None:
+    """Looks until `lacking` finds nothing, for so many seconds at most; what it found last."""
     deadline = time.monotonic() + seconds
     while True:
         observation.forget(host)
         found = lacking(host)
-        if found is None:
-            return True
-        if time.monotonic() > deadline:
-            host.log_styled(f"{what}: changed, but after {seconds} s {found}", fg="red", log_func=logger.error)
-            return False
+        if found is None or time.monotonic() > deadline:
+            return found
         time.sleep(0.2)
 
 
