@@ -29,7 +29,7 @@ KILLED = -9
 
 # All that a deploy leaves, but for what only tells of the way there: earlier versions of files, and values from before.
 TRACES = """\
-find /etc/keepalived /etc/sysctl.d /etc/modules-load.d /etc/network /etc/systemd/system /usr/local /run/lbctl \\
+find /etc/keepalived /etc/sysctl.d /etc/modules-load.d /etc/network /etc/systemd /usr/local /run/lbctl \\
   \\( -type f -exec sha256sum {} + \\) -o \\( -type l -printf '%p -> %l\\n' \\) | sort
 ip -o -4 addr show dev dummy0 2>/dev/null; ip -o -4 addr show dev tunl0 2>/dev/null; ip rule; ip route show table 100
 for t in raw mangle nat; do iptables-save -t $t 2>/dev/null | grep LBCTL | sed 's/ \\[.*//'; done
