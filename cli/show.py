@@ -27,16 +27,16 @@ def as_lines(plan: Plan, texts: Mapping[str, Mapping[str, str]] | None = None) -
         yield "red", f"{host}: {what}"
     for note in plan.notes:
         yield "cyan", note
+    if plan.is_empty:
+        yield _nothing_to_do(plan)
+
+
+def _nothing_to_do(plan: Plan) -> tuple[str, str]:
     if plan.none_asked:
-        yield "red", "No host could be asked, so nothing is known. Mend the connections above, then plan again."
-    elif plan.is_empty:
-        yield "green", _nothing_to_do(plan)
-
-
-def _nothing_to_do(plan: Plan) -> str:
+        return "red", "No host could be asked, so nothing is known. Mend the connections above, then plan again."
     rest = " but for that" if plan.told else ""
     others = f"; not asked: {', '.join(plan.unreachable)}" if plan.unreachable else ""
-    return f"Nothing to do: every host that could be asked is as declared{rest}{others}."
+    return "green", f"Nothing to do: every host that could be asked is as declared{rest}{others}."
 
 
 def _difference(host: str, file: File, texts: Mapping[str, str], *, gone: bool) -> Iterator[tuple[str, str]]:

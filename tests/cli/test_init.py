@@ -52,6 +52,7 @@ def test_what_is_proposed(mode: str, made: Any) -> None:
     assert (found.vrrp.version, found.vrrp.advertise_every) == (3, 0.2)
     assert [director.priority for director in found.director.values()] == [101, 100]
     assert str(found.nat.gateway) == "10.0.0.12"
+    assert {host.interface for host in (*found.director.values(), *found.real_server.values())} == {"ens3"}
     assert (read_.nat_port, write.nat_port) == (5506, 5507)
 
 
@@ -144,6 +145,7 @@ def test_a_folder_that_cannot_be(lbctl: Lbctl, declaration: Path) -> None:
 def test_at_a_terminal(tmp_path: Path) -> None:
     """What is missing is asked for, again where the answer will not do."""
     answers = [
+        "my shop",
         "shop",
         "masq",
         "nat",
@@ -154,6 +156,8 @@ def test_at_a_terminal(tmp_path: Path) -> None:
         "db1=10.0.0.1",
         "x",
         "10.0.0.12",
+        "ens 3",
+        "ens3",
     ]
     ours, theirs = pty.openpty()
     lbctl = Path(sys.executable).with_name("lbctl")
@@ -167,6 +171,9 @@ def test_at_a_terminal(tmp_path: Path) -> None:
     assert process.returncode == 0, asked
     assert asked.count("Mode (dr, tun or nat)") == 2
     assert asked.count("Gateway address") == 2
+    assert asked.count("Name of the cluster") == 2
+    assert asked.count("Network device") == 2
     found = read((tmp_path / "made.toml").read_text(), "made.toml")
     assert list(found.director) == ["lb1", "lb2"]
     assert str(found.nat.gateway) == "10.0.0.12"
+    assert {host.interface for host in (*found.director.values(), *found.real_server.values())} == {"ens3"}
