@@ -6,7 +6,7 @@ MODE ?= dr
 # Debian packages that the lab needs on this machine, and those that only some processors need (lab/xstate.c).
 DEBIAN := $(shell cat lab/packages.txt; grep -qw amx_tile /proc/cpuinfo && echo gcc libc6-dev)
 
-.PHONY: help venv system demo test soak check lint types floors pure bench-startup bench-failover bench-eject lock clean
+.PHONY: help venv system demo test soak check lint types floors pure lock clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -54,9 +54,18 @@ floors: venv
 pure: venv
 	@$(VENV)/bin/pytest -q $(WORKERS) -m "not lab and not process and not namespace and not soak" tests
 
-## make bench-startup   lbctl --help against importing typer, side by side
-bench-startup: venv
-	@$(PYTHON) -m benchmarks.startup
+## make bench-NAME [SAVE=1]      figures with their goals (docs/benchmarks.md); SAVE=1 keeps them for that page
+##                               converge: beside Ansible and bare ssh · scale: 5 to 200 hosts · startup: lbctl --help
+bench-%: venv
+	@$(PYTHON) -m benchmarks.$*
+bench-converge: system $(VENV)-bench/.stamp
+bench-scale: system
+
+# Ansible is only measured: it has an environment and a lock file of its own.
+$(VENV)-bench/.stamp: requirements-bench.lock
+	@test -x $(VENV)-bench/bin/python || python3 -m venv $(VENV)-bench
+	@$(VENV)-bench/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@touch $@
 
 ## make bench-failover   the active director is stopped, killed, cut off, in each mode: what clients see
 bench-failover: venv system
@@ -70,6 +79,7 @@ bench-eject: venv system
 lock: venv
 	@$(PYTHON) -m pip install -q uv
 	@$(VENV)/bin/uv pip compile pyproject.toml --extra dev --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 -q --upgrade -o requirements.lock
+	@$(VENV)/bin/uv pip compile benchmarks/ansible/requirements.in --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 -q --upgrade -o requirements-bench.lock
 
 clean:
-	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf $(VENV) $(VENV)-bench build *.egg-info .mypy_cache .ruff_cache .pytest_cache

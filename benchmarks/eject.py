@@ -97,7 +97,7 @@ def main() -> int:
                     answer == writer or answer not in cluster.declaration.real_server for _, writer, answer in seen
                 )
                 rows.append(Figure(f"{mode}, {fault.name}: next connection not served", wrong, 0, unit=""))
-    return report(rows)
+    return report(rows, "eject")
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ def main() -> int:
                 else:
                     raise SystemExit("this machine is too busy to measure on")
                 rows += figures(mode, fault, seen)
-    return report(rows)
+    return report(rows, "failover")
 
 
 if __name__ == "__main__":

@@ -58,7 +58,8 @@ def carry_out(session: Session, wanted: Plan, progress: Progress = _silent) -> R
                 report.changed.setdefault(name, []).extend(result.done)
             if result.failed:
                 report.failed[name] = result.failed
-    report.remaining = look_and_plan(session)
+    # What was seen a moment ago is still so where nothing was done.
+    report.remaining = look_and_plan(session) if wanted.steps else wanted
     return report
 
 

@@ -23,6 +23,11 @@ def _environment() -> Environment:
     return environment
 
 
+@cache
+def _program(name: str) -> str:
+    return (files("clustercheck") / name).read_text()
+
+
 def plain(number: float) -> str:
     """A number as keepalived reads it: without a needless fraction."""
     return f"{number:g}"
@@ -31,5 +36,5 @@ def plain(number: float) -> str:
 def render(name: str, values: Mapping[str, Any]) -> str:
     """The text of template `name`. Programs (.py) are shipped as they are. Raises jinja2.UndefinedError."""
     if name.endswith(".py"):
-        return (files("clustercheck") / name).read_text()
+        return _program(name)
     return _environment().get_template(name).render(values)

@@ -172,3 +172,14 @@ def test_declaration_page_is_current() -> None:
 def test_picture_is_current() -> None:
     module = script("make_packet_paths")
     assert module.drawing() == module.TARGET.read_text(), "run: python docs/make_packet_paths.py"
+
+
+def test_benchmarks_page_is_current() -> None:
+    module = script("make_benchmarks")
+    for file, text in {module.TARGET: module.page(), **module.pictures()}.items():
+        assert file.read_text() == text, "run: python -m docs.make_benchmarks"
+
+
+def test_every_kept_result_is_on_the_page() -> None:
+    module = script("make_benchmarks")
+    assert {file.stem for file in module.RESULTS.glob("*.json")} <= set(module.SECTIONS)

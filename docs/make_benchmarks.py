@@ -1,0 +1,244 @@
+# ruff: noqa: INP001, E501 (run as a file; lines of a Markdown table are long)
+"""Writes docs/benchmarks.md and its plots from benchmarks/results: `python -m docs.make_benchmarks`. A test compares them.
+
+`make bench-NAME SAVE=1` writes such a result. A new benchmark needs an entry in SECTIONS.
+"""
+
+import json
+import statistics
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import RESULTS, amount
+
+DOCS = Path(__file__).parent
+TARGET = DOCS / "benchmarks.md"
+
+HEAD = """\
+# Benchmarks
+
+Each figure that this tool promises, beside what it is compared with, in the same run. `make bench-NAME` measures, prints
+`what | figure | at most | met`, and fails where a goal is missed. `make bench-NAME SAVE=1` also keeps the figures in
+`benchmarks/results`, of which `python -m docs.make_benchmarks` makes this page.
+
+A time says something about the machine that it was taken on; a ratio says something about the program. So most goals are ratios,
+and what is compared takes turns, so that a busy moment falls on all alike. Medians throughout.
+
+<!-- written by docs/make_benchmarks.py: measure anew or change that file, not this one -->
+"""
+
+CONVERGE = """\
+`make bench-converge` boots five machines of the lab (docs/lab.md), which have Python for Ansible's sake, forms the Galera cluster
+and takes a snapshot. Each first deploy starts from that snapshot. Afterwards the machines must be the same, whoever deployed:
+virtual addresses, kernel settings now and at boot, keepalived.conf, the kernel's table, the database user, clustercheck's answer.
+Only then come the runs that change nothing; each must say so itself.
+
+- Ansible: `benchmarks/ansible`, roles with handlers and templates, pipelining, 20 forks, facts gathered as usual, its SSH
+  connections kept open between runs as is its default. It uses what ansible-core has; collections would add tasks. All directors
+  at once, where lbctl takes one after the other and looks at each before it goes on.
+- `pyinfra inventory.py deploy.py -y` and `lbctl deploy --yes`: new connections each time.
+- bare ssh: `ssh HOST true` to all five side by side, a new connection each.
+
+Ansible and what it needs are pinned in `requirements-bench.lock` and installed in an environment of their own.
+"""
+
+SCALE = """\
+`make bench-scale` starts 200 OpenSSH servers on this machine, each in a network namespace of its own, all on one bridge.
+`lbctl plan --no-diff` connects to the first 5, 20, … of them with the real connector, checks their host keys, and each answers
+the real observation script with its own shell. A namespace has no IPVS and no systemd, so these hosts are not as declared: what is
+measured is what a run that changes nothing does, connecting, looking and comparing, and not a deploy.
+
+Two things make the figure look worse than a cluster's own: servers and operator share the CPUs, so the servers' key exchanges and
+shells are in the time, too; and with five hosts most of the time is the start of the program. Bare ssh to as many hosts stands
+beside it for comparison: it runs one command and compares nothing.
+"""
+
+STARTUP = """\
+`make bench-startup`: `lbctl --help` beside an interpreter that only imports the library for command lines. pyinfra, pydantic and
+paramiko are imported where a command needs them.
+"""
+
+FAILOVER = """\
+`make bench-failover`; [benchmarks-failover.md](benchmarks-failover.md) says how it is measured.
+"""
+
+EJECT = """\
+`make bench-eject`; [benchmarks-failover.md](benchmarks-failover.md) says how it is measured.
+"""
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the page says of one benchmark."""
+
+    title: str
+    text: str
+    plot: str = ""
+    """Text that stands for the plot where no picture can be seen."""
+
+
+SECTIONS: Mapping[str, Section] = {
+    "converge": Section("Beside Ansible", CONVERGE, "Seconds for a first deploy and for a run that changes nothing"),
+    "scale": Section("Number of hosts", SCALE, "Seconds by number of hosts"),
+    "failover": Section("A director stops, dies, is cut off", FAILOVER),
+    "eject": Section("A database dies, hangs, is cut off", EJECT),
+    "startup": Section("Start-up", STARTUP),
+}
+
+
+def results() -> dict[str, Any]:
+    """By name, in the page's order."""
+    found = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in RESULTS.glob("*.json")}
+    return {name: found[name] for name in SECTIONS if name in found}
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD]
+    for name, result in results().items():
+        section = SECTIONS[name]
+        picture = f"![{section.plot}](benchmarks-{name}.svg)\n\n" if section.plot else ""
+        parts.append(f"## {section.title}\n\n{section.text}\n{picture}{_table(result)}\n{_conditions(result)}")
+    return "\n".join(parts)
+
+
+def _table(result: Mapping[str, Any]) -> str:
+    lines = ["| what | figure | at most | met |", "|---|---|---|---|"]
+    for row in result["figures"]:
+        what = row["what"].replace("  ", "… ") if row["what"].startswith("  ") else row["what"]
+        goal = "" if row["goal"] is None else amount(row["goal"], row["unit"])
+        met = "" if row["goal"] is None else "yes" if row["met"] else "**no**"
+        lines.append(f"| {what} | {amount(row['figure'], row['unit'])} | {goal} | {met} |")
+    return "\n".join(lines) + "\n"
+
+
+def _conditions(result: Mapping[str, Any]) -> str:
+    said = [f"{key} {value}" for key, value in result["conditions"].items() if key != "date"]
+    return f"Measured {result['conditions']['date']}: {'; '.join(said)}.\n"
+
+
+# Plots
+
+WIDTH = 720
+STYLE = """\
+svg { font: 14px system-ui, "DejaVu Sans", sans-serif; }
+.sheet { fill: #ffffff; } text { fill: #1f2328; } .small { font-size: 12px; fill: #57606a; }
+.end { text-anchor: end; } .middle { text-anchor: middle; }
+.grid { stroke: #d0d7de; stroke-width: 1; } .goal { stroke: #57606a; stroke-width: 1.5; stroke-dasharray: 5 4; fill: none; }
+.a { stroke: #0969da; fill: #0969da; } .b { stroke: #bc4c00; fill: #bc4c00; } .c { stroke: #57606a; fill: #57606a; }
+.line { fill: none; stroke-width: 2.5; } .bar, .dot { stroke: none; }
+@media (prefers-color-scheme: dark) {
+.sheet { fill: #0d1117; } text { fill: #e6edf3; } .small { fill: #9da7b3; } .grid { stroke: #30363d; } .goal { stroke: #9da7b3; }
+.a { stroke: #4493f8; fill: #4493f8; } .b { stroke: #f0883e; fill: #f0883e; } .c { stroke: #9da7b3; fill: #9da7b3; }
+.line { fill: none; } .bar, .dot { stroke: none; }
+}"""
+
+
+def _sheet(height: int, label: str, parts: Sequence[str]) -> str:
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">',
+            f"<style>{STYLE}</style>",
+            f'<rect class="sheet" width="{WIDTH}" height="{height}"/>',
+            *parts,
+            "</svg>\n",
+        ]
+    )
+
+
+BARS = (
+    ("first deploy", "Ansible", "first deploy, ansible", "b"),
+    ("", "pyinfra", "first deploy, pyinfra", "a"),
+    ("", "lbctl", "first deploy, lbctl", "a"),
+    ("nothing to change", "Ansible", "no-op, ansible", "b"),
+    ("", "pyinfra", "no-op, pyinfra", "a"),
+    ("", "lbctl", "no-op, lbctl", "a"),
+    ("", "bare ssh", "bare ssh", "c"),
+)
+
+
+def converge(result: Mapping[str, Any]) -> str:
+    """Bars: the medians, and a mark for the fastest and the slowest run."""
+    seconds = {name: sorted(times) for name, times in result["data"]["seconds"].items()}
+    scale = 400 / max(times[-1] for times in seconds.values())
+    parts, y = [], 16
+    for group, tool, name, colour in BARS:
+        if group:
+            parts.append(f'<text x="16" y="{y + 26}">{group}</text>')
+            y += 8
+        times, left = seconds[name], 250
+        middle = statistics.median(times)
+        end = left + middle * scale
+        parts += [
+            f'<text class="small end" x="{left - 10}" y="{y + 17}">{tool}</text>',
+            f'<rect class="bar {colour}" x="{left}" y="{y + 4}" width="{max(middle * scale, 1):.1f}" height="16" rx="2"/>',
+            f'<path class="goal" style="stroke-dasharray: none" d="M {left + times[0] * scale:.1f} {y + 12} H {left + times[-1] * scale:.1f}"/>',
+            f'<text class="small" x="{max(end, left + times[-1] * scale) + 8:.1f}" y="{y + 17}">{middle:.1f} s</text>',
+        ]
+        y += 26
+    return _sheet(y + 16, SECTIONS["converge"].plot, parts)
+
+
+def scale(result: Mapping[str, Any]) -> str:
+    """Lines: medians by number of hosts; dashed, four times the time of the fewest."""
+    columns = result["data"]["columns"]
+    taken = {
+        int(size): [statistics.median(c) for c in zip(*rows, strict=True)]
+        for size, rows in result["data"]["seconds"].items()
+    }
+    names = {"plan": ("lbctl plan", "a"), "ssh": ("bare ssh", "c"), "cpu": ("CPU of lbctl plan", "b")}
+    goal = result["figures"][-1]["goal"] * taken[min(taken)][columns.index("plan")]
+    top = max(goal, *(max(row) for row in taken.values())) * 1.1
+    left, right, above, below = 60, WIDTH - 150, 20, 300
+
+    def at(size: float, seconds: float) -> str:
+        return f"{left + (right - left) * size / max(taken):.1f} {below - (below - above) * seconds / top:.1f}"
+
+    parts = [*_grid(top, taken, left, right, at)]
+    parts.append(f'<path class="goal" d="M {at(0, goal)} L {at(max(taken), goal)}"/>')
+    labels = [(goal, f"at most: {goal:.1f} s", "")]
+    for place, column in enumerate(columns):
+        name, colour = names[column]
+        parts.append(
+            f'<path class="line {colour}" d="M {" L ".join(at(size, row[place]) for size, row in taken.items())}"/>'
+        )
+        for size, row in taken.items():
+            x, y = at(size, row[place]).split()
+            parts.append(f'<circle class="dot {colour}" cx="{x}" cy="{y}" r="3.5"/>')
+        labels.append((taken[max(taken)][place], f"{name}: {taken[max(taken)][place]:.1f} s", colour))
+    lowest = float("inf")
+    for seconds, label, _ in sorted(labels):
+        y = min(float(at(0, seconds).split()[1]) + 5, lowest - 16)
+        lowest = y
+        parts.append(f'<text class="small" x="{right + 10}" y="{y:.1f}">{label}</text>')
+    return _sheet(350, SECTIONS["scale"].plot, parts)
+
+
+def _grid(top: float, sizes: Mapping[int, Any], left: int, right: int, at: Any) -> Iterator[str]:
+    step = next(step for step in (0.5, 1, 2, 5, 10, 20, 50) if top / step <= 8)  # noqa: PLR2004 (lines that a reader can count)
+    mark = 0.0
+    while mark <= top:
+        y = float(at(0, mark).split()[1])
+        yield f'<path class="grid" d="M {left} {y:.1f} H {right}"/><text class="small end" x="{left - 8}" y="{y + 4:.1f}">{mark:g} s</text>'
+        mark += step
+    for size in sizes:
+        x = at(size, 0).split()[0]
+        yield f'<text class="small middle" x="{x}" y="318">{size}</text>'
+    yield f'<text class="small middle" x="{(left + right) / 2}" y="338">hosts</text>'
+
+
+PLOTS = {"converge": converge, "scale": scale}
+
+
+def pictures() -> dict[Path, str]:
+    """The plots by file."""
+    return {DOCS / f"benchmarks-{name}.svg": PLOTS[name](found) for name, found in results().items() if name in PLOTS}
+
+
+if __name__ == "__main__":
+    for file, text in {TARGET: page(), **pictures()}.items():
+        file.write_text(text, encoding="utf-8")
+        print(f"{file} is written", file=sys.stderr)

@@ -1,0 +1,74 @@
+"""What a benchmark says: rows, its exit code, and the file that is kept."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import converge, figures, scale
+from benchmarks.figures import Figure, report
+
+
+def test_a_goal_is_at_most() -> None:
+    assert Figure("as long", 2.0, 2.0).met
+    assert not Figure("longer", 2.1, 2.0).met
+    assert Figure("without a goal", 9.9).met
+
+
+def test_a_missed_goal_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report([Figure("quick", 1.0, 2.0), Figure("for comparison", 5.0)]) == 0
+    assert report([Figure("quick", 1.0, 2.0), Figure("failed connections", 1, 0, "")]) == 1
+    rows = [[cell.strip() for cell in line.split("|")] for line in capsys.readouterr().out.splitlines()]
+    assert rows[2] == ["for comparison", "5.000 s", "", ""]
+    assert rows[-1] == ["failed connections", "1", "0", "NO"]
+
+
+def test_figures_are_kept_only_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(figures, "HOUSE", tmp_path)
+    monkeypatch.delenv("SAVE", raising=False)
+    report([Figure("quick", 1.0, 2.0)], "quickness")
+    assert not (tmp_path / "results").exists()
+    monkeypatch.setenv("SAVE", "1")
+    report([Figure("quick", 1.0, 2.0)], "quickness", {"seconds": [1.0]})
+    kept = json.loads((tmp_path / "results/quickness.json").read_text())
+    assert kept["figures"] == [{"what": "quick", "figure": 1.0, "goal": 2.0, "unit": "s", "met": True}]
+    assert kept["data"] == {"seconds": [1.0]}
+    assert {"date", "machine", "kernel"} <= set(kept["conditions"])
+
+
+TAKEN = {
+    "first deploy, ansible": [30.0, 32.0, 31.0],
+    "no-op, ansible": [17.0],
+    "bare ssh": [0.6],
+    "first deploy, pyinfra": [12.0],
+    "no-op, pyinfra": [1.1],
+    "first deploy, lbctl": [16.0],
+    "no-op, lbctl": [1.3],
+}
+
+
+def test_both_ways_of_deploying_are_held_to_the_goals() -> None:
+    missed = [figure for figure in converge.figures(TAKEN) if not figure.met]
+    assert [(figure.what, round(figure.value, 3)) for figure in missed] == [
+        ("  of Ansible's", 0.516),
+        ("  of bare ssh", 2.167),
+    ]
+
+
+def test_what_says_that_nothing_was_changed() -> None:
+    ansible = "".join(
+        f"{host} : ok=9 changed=0 unreachable=0 failed=0\n" for host in ("db1", "db2", "db3", "lb1", "lb2")
+    )
+    assert converge.UNCHANGED["ansible"](ansible)
+    assert not converge.UNCHANGED["ansible"](ansible.replace("changed=0", "changed=1", 1))
+    head = "Operation   Hosts   Success   Error   No Change\n"
+    assert converge.UNCHANGED["pyinfra"](f"{head}network   3   -   -   3\nGrand total   3   -   -   3")
+    assert not converge.UNCHANGED["pyinfra"](f"{head}network   3   1   -   2\nGrand total   3   1   -   2")
+    assert not converge.UNCHANGED["pyinfra"]("Error: no inventory")
+
+
+def test_growth_is_from_the_fewest_hosts_to_the_most() -> None:
+    taken = {str(size): [[time, 0.1, 0.1]] for size, time in zip(scale.SIZES, (1.0, 1.1, 1.5, 2.5, 4.5), strict=True)}
+    growth = scale.figures(taken)[-1]
+    assert (growth.value, growth.met) == (4.5, False)
