@@ -36,9 +36,11 @@ _CREATE = "CREATE OR REPLACE TABLE lab.bulk (id INT PRIMARY KEY, body LONGBLOB N
 
 
 def write_bytes(lab: Lab, endpoint: Endpoint, count: int, seconds: float) -> str:
-    """Writes `count` bytes that nobody can foresee into a table, in rows of a megabyte. Their SHA-256; "" if it took longer."""
+    """Writes `count` bytes that nobody can foresee into a table, in rows of a megabyte. Their SHA-256; "" if it took longer than
+    `seconds` or the connection was cut.
+    """
     sent = hashlib.sha256()
-    with lab.client_process(mariadb(endpoint), stdin=subprocess.PIPE) as client:
+    with lab.client_process(mariadb(endpoint), stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as client:
         deadline = time.monotonic() + seconds
         _feed(client, _CREATE.encode(), deadline)
         for number in range(0, count, CHUNK):
@@ -59,7 +61,7 @@ def write_bytes(lab: Lab, endpoint: Endpoint, count: int, seconds: float) -> str
 
 
 def _feed(client: "subprocess.Popen[bytes]", data: bytes, deadline: float) -> bool:
-    """Whether the client took all of it in time."""
+    """Whether the client took all of it in time: one whose connection is cut ends."""
     pipe = _pipe(client.stdin).fileno()
     os.set_blocking(pipe, False)
     left = memoryview(data)
@@ -67,7 +69,10 @@ def _feed(client: "subprocess.Popen[bytes]", data: bytes, deadline: float) -> bo
         _, ready, _ = select.select([], [pipe], [], max(0, deadline - time.monotonic()))
         if not ready:
             return False
-        left = left[os.write(pipe, left[:65536]) :]
+        try:
+            left = left[os.write(pipe, left[:65536]) :]
+        except BrokenPipeError:
+            return False
     return True
 
 
