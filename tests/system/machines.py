@@ -157,9 +157,9 @@ class Cluster:
         return name
 
     def table(self, director: str) -> dict[str, Line]:
-        """What the kernel does."""
+        """What the kernel does. Nothing on a machine that nothing was deployed to."""
         # The kernel's own page counts persistence in ticks, of whose length it says nothing: ipvsadm knows seconds.
-        page, _, commands = self.on(director, "cat /proc/net/ip_vs; echo --; ipvsadm -Sn").partition("--\n")
+        page, _, commands = self.on(director, "cat /proc/net/ip_vs; echo --; ipvsadm -Sn || :").partition("--\n")
         seconds = {
             words[2]: int(words[words.index("-p") + 1])
             for words in map(str.split, commands.splitlines())
