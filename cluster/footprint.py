@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from cluster import boot
@@ -76,20 +77,24 @@ class Blueprint:
         """
         key = (host, frozenset[Mode](), 0)
         if key not in self._made:
-            d = self.declaration.anyhow_booted()
-            # What is switched off now may have been on: these two tables are on by default, and so is this key.
-            alone = {"direct_when_alone": True}
-            on = {"connections": Connections(), "tun": Tun()}
-            ways = [
-                d.model_copy(update=on | {"nat": d.nat.model_copy(update=alone | {"return_path": w})})
-                for w in ReturnPath
-            ]
-            footprints = [Blueprint(way, self.render, self.password).footprint(host, ALL_MODES) for way in ways]
+            footprints = [way.footprint(host, ALL_MODES) for way in self._ways]
             parts = [part for footprint in footprints for part in footprint]
             if self.role(host) is Role.REAL_SERVER:
-                parts.append(RealServerParts(d, self.render).clustercheck())
+                parts.append(RealServerParts(self._ways[0].declaration, self.render).clustercheck())
             self._made[key] = merged(parts)
         return self._made[key]
+
+    @cached_property
+    def _ways(self) -> tuple["Blueprint", ...]:
+        """The same cluster with each of nat's return paths, and with all that can be switched off."""
+        d = self.declaration.anyhow_booted()
+        # What is switched off now may have been on: these two tables are on by default, and so is this key.
+        alone = {"direct_when_alone": True}
+        on = {"connections": Connections(), "tun": Tun()}
+        ways = (
+            d.model_copy(update=on | {"nat": d.nat.model_copy(update=alone | {"return_path": w})}) for w in ReturnPath
+        )
+        return tuple(Blueprint(way, self.render, self.password) for way in ways)
 
     def boot_files(self, host: str) -> BootFiles:
         """Who is declared to read the host's files at boot."""
