@@ -89,8 +89,14 @@ def _line_to_change(bind: SeenBind, wanted: Iterable[IPv4Address]) -> str:
     )
 
 
-def why_not_restarted_now(states: Mapping[str, HostState | None], directors: Iterable[HostState]) -> str | None:
-    """Why MySQL on a server must not be stopped at this moment; None when every server is well and others serve."""
+def why_not_restarted_now(
+    states: Mapping[str, HostState | None], directors: Iterable[HostState], others: Mapping[str, IPv4Address]
+) -> str | None:
+    """Why MySQL on a server must not be stopped at this moment; None when every server is well and others serve.
+
+    `others`: the other servers that should be in rotation, with their addresses. One that was restarted before, is Synced and
+    never came back into rotation ends the row: the next one would leave one less.
+    """
     for other, state in states.items():
         if state is None:
             return f"{other} cannot be asked whether it is Synced; two servers would be down at once"
@@ -98,7 +104,12 @@ def why_not_restarted_now(states: Mapping[str, HostState | None], directors: Ite
             return f"{other}: {unwell}; two servers would be down at once"
     if len(states) == 1:
         return "it is the only server: restart it when it suits"
-    return None if all(len(d.destinations) != 1 for d in directors) else "one server alone is in rotation"
+    for director in directors:
+        if len(director.destinations) == 1:
+            return "one server alone is in rotation"
+        if out := [name for name, address in others.items() if address not in director.destinations]:
+            return f"{', '.join(out)} should be in rotation and is not"
+    return None
 
 
 def not_synced(state: HostState) -> str | None:

@@ -173,11 +173,16 @@ def not_open(
     """Why this director must not be changed: it would begin to send clients to a server that refuses them, while the health
     service, which asks by the unix socket, calls that server well. None when nothing speaks against it.
 
-    `refusing` says what each such server lacks. One that the director reaches at the same kind of address already is no reason:
-    it gets no worse, and a change may be the cure. `starting`: health services that do not run yet will.
+    `refusing` says what each such server lacks. One that the director reaches at the same kind of address already is no reason,
+    unless the director does not serve all that is declared yet: it gets no worse, and a change may be the cure. `starting`:
+    health services that do not run yet will.
     """
     at_vip = declaration.mode is not Mode.NAT
     reached = {d.address for s in director.services for d in s.destinations if (d.mode is not Mode.NAT) is at_vip}
+    serves = {(service.endpoint.address, service.endpoint.port) for service in director.services}
+    # The ports are the same on every director; the address of a nat port differs only where there is one director.
+    if any((e.address, e.port) not in serves for e in endpoints(declaration, next(iter(declaration.director)))):
+        reached = set()
     for name, what in refusing.items():
         state, server = servers.get(name), declaration.real_server[name]
         if state and server.weight and server.address not in reached and (starting or _may_serve(declaration, state)):

@@ -76,9 +76,11 @@ def _all_are_well(state: State, host: Host) -> bool:
 def _not_now(where: Host) -> str | None:
     for other in (*members(where, "real_servers"), *directors(where)):
         observation.forget(other)
-    own = observation.blueprint(where).declaration.real_server[observation.name_of(where)].address
+    declared, name = observation.blueprint(where).declaration.real_server, observation.name_of(where)
+    own = declared[name].address
     sending = [state for state in states(where, "directors").values() if state and own in state.destinations]
-    return why_not_restarted_now(states(where, "real_servers"), sending)
+    others = {other: server.address for other, server in declared.items() if other != name and server.weight}
+    return why_not_restarted_now(states(where, "real_servers"), sending, others)
 
 
 def _left(state: State, host: Host) -> bool:

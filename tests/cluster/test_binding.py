@@ -152,12 +152,25 @@ def test_where_it_refuses_already_a_change_makes_it_no_worse() -> None:
 def test_two_are_never_down_at_once() -> None:
     well, joining = server(ALL, ALL), replace(server(ALL, ALL), galera={**SYNCED, "wsrep_local_state": "1"})
     two: dict[str, HostState | None] = {"db1": well, "db2": well}
-    assert why_not_restarted_now(two, []) is None
-    assert "db2: wsrep_local_state is 1, not 4" in (why_not_restarted_now({**two, "db2": joining}, []) or "")
-    assert "db2 cannot be asked" in (why_not_restarted_now({**two, "db2": None}, []) or "")
-    assert "only server" in (why_not_restarted_now({"db1": well}, []) or "")
+    db2 = {"db2": IPv4Address("10.0.0.2")}
+    assert why_not_restarted_now(two, [], db2) is None
+    assert "db2: wsrep_local_state is 1, not 4" in (why_not_restarted_now({**two, "db2": joining}, [], db2) or "")
+    assert "db2 cannot be asked" in (why_not_restarted_now({**two, "db2": None}, [], db2) or "")
+    assert "only server" in (why_not_restarted_now({"db1": well}, [], {}) or "")
     alone = director(DR, "lb1", Mode.DR, active=True, dead=("db2", "db3"))
-    assert "one server alone" in (why_not_restarted_now(two, [alone]) or "")
+    assert "one server alone" in (why_not_restarted_now(two, [alone], db2) or "")
+    # One that was restarted, is Synced and did not come back into rotation.
+    without_db2 = director(DR, "lb1", Mode.DR, active=True, dead=("db2",))
+    assert "db2 should be in rotation" in (why_not_restarted_now(two, [without_db2], db2) or "")
+    assert why_not_restarted_now(two, [director(DR, "lb1", Mode.DR, active=True)], db2) is None
+
+
+def test_a_new_service_does_not_begin_with_servers_that_refuse() -> None:
+    servers = {"db1": server(OWN, OWN)}
+    there = director(DR, "lb1", Mode.DR, active=True)
+    assert not_open(DR.declaration, there, servers, {"db1": "…"}) is None
+    only_reads = replace(there, services=there.services[:1])
+    assert not_open(DR.declaration, only_reads, servers, {"db1": "…"}) is not None
 
 
 def test_without_galera_a_server_only_has_to_be_up() -> None:
