@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-LONGEST = ("test_deploy.py", "test_faults.py")
+LONGEST = ("test_deploy.py", "test_deploy_alone.py")
 """Two workers take whole files, in order: what begins last should not be what lasts longest."""
 
 
