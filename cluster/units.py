@@ -32,12 +32,12 @@ def duration(value: float) -> str:
     """The shortest exact text for a number of seconds: 0.2 is "200ms"."""
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if value >= size and value % size == 0:
-            return f"{_decimal(value / size)}{unit}"
-    return f"{_decimal(value)}s" if value >= 1 or value == 0 else f"{_decimal(value * 1000)}ms"
+            return f"{decimal(value / size)}{unit}"
+    return f"{decimal(value)}s" if value >= 1 or value == 0 else f"{decimal(value * 1000)}ms"
 
 
-def _decimal(value: float) -> str:
-    # Not :g, which turns to powers of ten.
+def decimal(value: float) -> str:
+    """A number without a needless fraction. Not :g, which turns to powers of ten from a million on."""
     return f"{value:.6f}".rstrip("0").rstrip(".")
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+from cluster.units import decimal
+
 
 @cache
 def _environment() -> Environment:
@@ -19,18 +21,13 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 (these are configuration files, not pages)
     )
-    environment.filters["plain"] = plain
+    environment.filters["plain"] = decimal
     return environment
 
 
 @cache
 def _program(name: str) -> str:
     return (files("clustercheck") / name).read_text()
-
-
-def plain(number: float) -> str:
-    """A number as keepalived reads it: without a needless fraction."""
-    return f"{number:g}"
 
 
 def render(name: str, values: Mapping[str, Any]) -> str:

@@ -120,7 +120,7 @@ def settle(cluster: Cluster) -> None:
         cluster.table_settles(director)
 
 
-@pytest.mark.lab
+@pytest.mark.soak
 @pytest.mark.parametrize(("how", "place", "program"), [("during", 4, "lbctl"), ("during", 2, "pyinfra")])
 def test_operator_killed_in_a_change_of_mode(interrupted: Interrupted, how: str, place: int, program: str) -> None:
     """While the first director is at it; and while servers are. The connections of a client outlast it, too."""
@@ -135,7 +135,7 @@ def test_operator_killed_in_a_change_of_mode(interrupted: Interrupted, how: str,
     interrupted.finishes(program)  # what the held connection kept in place goes
 
 
-@pytest.mark.lab
+@pytest.mark.soak
 def test_connection_cut_in_a_change_of_mode(interrupted: Interrupted) -> None:
     """That host fails and is named; the others go on as far as is safe; what was sent whole is carried out all the same."""
     cluster = interrupted.cluster
@@ -153,7 +153,7 @@ def test_connection_cut_in_a_change_of_mode(interrupted: Interrupted) -> None:
 CONF = "/etc/keepalived/keepalived.conf"
 
 
-@pytest.mark.lab
+@pytest.mark.soak
 def test_written_and_not_loaded_while_a_server_is_dead(interrupted: Interrupted) -> None:
     """The reload that was cut off would have put the dead server back (`cluster.order.left_out`); so would a later one."""
     cluster = interrupted.cluster
@@ -178,7 +178,7 @@ def test_written_and_not_loaded_while_a_server_is_dead(interrupted: Interrupted)
     interrupted.finishes("lbctl")
 
 
-@pytest.mark.lab
+@pytest.mark.soak
 def test_passive_director_that_stood_down_is_booted_meanwhile(interrupted: Interrupted) -> None:
     """On the old terms it would hold the addresses beside the active one, should that be on the new ones by then."""
     cluster = interrupted.cluster

@@ -72,7 +72,7 @@ def applied(cluster: Cluster) -> None:
     wait_until(lambda: {cluster.on(name, rows, check=False) for name in DATABASES} == {written}, "all have all rows")
 
 
-@pytest.mark.lab
+@pytest.mark.soak
 def test_large_packets_in_the_tunnel_without_icmp(cluster: Cluster) -> None:
     """Clients are asked for packets that fit; and what is too large all the same travels in pieces."""
     deployed(cluster, Mode.TUN)

@@ -19,7 +19,8 @@ from tests.system.clients import Place, attempts, held
 from tests.system.machines import PATIENCE, Cluster, wait_until
 from tests.variants import Variant
 
-pytestmark = pytest.mark.lab
+# Minutes on a busy machine, and not yet seen to pass whole: docs/development.md, "The long tests".
+pytestmark = [pytest.mark.lab, pytest.mark.soak]
 
 IDLE = 6
 """Seconds."""
@@ -125,7 +126,6 @@ def test_direct_connections(pooled: Cluster) -> None:
     assert all(greets(pooled, client, name) for name in DATABASES)
 
 
-@pytest.mark.soak
 def test_a_server_that_is_cut_off_keeps_the_return_path(pooled: Cluster) -> None:
     """It hears nobody and cannot tell whether directors live: it writes down what it does, and waits."""
     seen = "(for i in $(seq 30); do ip rule show pref 99; sleep 1; done) >/run/rules 2>&1 </dev/null &"

@@ -65,7 +65,7 @@ LBCTL = ("lbctl", "deploy", "--yes")
 PYINFRA = ("pyinfra", "inventory.py", "deploy.py", "-y")
 
 
-@pytest.mark.lab
+@pytest.mark.soak
 def test_changes_of_mode_by_a_user_with_sudo(cluster: Cluster) -> None:
     with_user(cluster.lab)
     deploys(cluster, Mode.TUN, "lab", *LBCTL)
