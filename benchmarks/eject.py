@@ -3,9 +3,8 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
+from benchmarks.faults import Fault
 from benchmarks.figures import Figure, report
 from benchmarks.machines import arguments, at_rest, deployed, machines
 from cluster.keepalived import Endpoint
@@ -14,15 +13,6 @@ from tests.system.machines import PATIENCE, Cluster, wait_until
 AT_MOST = 2.0
 """Seconds."""
 _STATE = "mariadb --connect-timeout=2 -BNe \"show status like 'wsrep_local_state_comment'\""
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What happens to a database, and how it is undone."""
-
-    name: str
-    strike: Callable[[Cluster, str], None]
-    mend: Callable[[Cluster, str], None]
 
 
 def _kill(cluster: Cluster, host: str) -> None:

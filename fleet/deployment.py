@@ -97,8 +97,7 @@ def preflight(session: Session, wanted: Plan, *, overwrite: bool) -> None:
     Raises HandEditedError for a file that a person edited, HostError if no host can be reached or keepalived rejects what it
     would get.
     """
-    declaration = session.blueprint.declaration
-    if len(wanted.unreachable) == len(list(declaration.hosts())):
+    if wanted.none_asked:
         reasons = "\n  ".join(f"{host}: {why}" for host, why in wanted.unreachable.items())
         raise HostError(f"no host can be reached; nothing was changed\n  {reasons}")
     if wanted.hand_edited and not overwrite:
