@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.lab import Lab
-from lab.topology import DATABASES
-from tests.system.machines import Cluster
+from tests.system.machines import Cluster, booted
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background job ignores it and so would what the tests start and interrupt.
@@ -40,14 +39,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def galera(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """Two directors and a formed Galera cluster, booted once. Taken down at the end, also after Ctrl-C."""
     kept = request.config.getoption("--lab")
-    lab = Lab(kept or f"test-{os.getpid()}")
-    try:
-        lab.up([*DATABASES, "lb1", "lb2"])
-        lab.galera_start()
+    with booted(kept or f"test-{os.getpid()}", keep=bool(kept)) as lab:
         yield lab
-    finally:
-        if not kept:
-            lab.down()
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -45,6 +46,19 @@ def settles(look: Callable[[], str | None], what: str, seconds: float = PATIENCE
     while against := look():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}; last seen: {against}"
         time.sleep(0.2)
+
+
+@contextmanager
+def booted(name: str, *, keep: bool = False) -> Iterator[Lab]:
+    """Five machines with a Galera cluster on which nothing was deployed; taken down at the end, also after Ctrl-C."""
+    lab = Lab(name)
+    try:
+        lab.up([*DATABASES, "lb1", "lb2"])
+        lab.galera_start()
+        yield lab
+    finally:
+        if not keep:
+            lab.down()
 
 
 @dataclass(frozen=True)

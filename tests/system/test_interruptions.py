@@ -21,7 +21,7 @@ from cluster.parts import Thing
 from cluster.vocabulary import Mode
 from lab.lab import Lab
 from operations.commands import script
-from tests.system.machines import Cluster, Run, wait_until
+from tests.system.machines import Cluster, Run, booted, wait_until
 from tests.variants import ROOT, Variant
 
 HERE = Path(__file__).parent
@@ -266,20 +266,8 @@ def back(cluster: Cluster, host: str) -> None:
     cluster.lab.galera_start()
 
 
-@contextmanager
-def fresh() -> Iterator[Lab]:
-    """Five machines on which nothing was deployed."""
-    lab = Lab(f"first-{os.getpid()}")
-    try:
-        lab.up(["db1", "db2", "db3", "lb1", "lb2"])
-        lab.galera_start()
-        yield lab
-    finally:
-        lab.down()
-
-
 def undisturbed_first_deploy(mode: Mode, folder: Path) -> dict[str, str]:
-    with fresh() as lab:
+    with booted(f"first-{os.getpid()}") as lab:
         interrupted = Interrupted(Cluster(lab, folder))
         interrupted.cluster.declare(declared(mode))
         interrupted.finishes("lbctl")
@@ -293,7 +281,7 @@ def undisturbed_first_deploy(mode: Mode, folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize("mode", list(Mode))
 def test_first_deploy_by_runs_that_are_each_stopped(tmp_path: Path, mode: Mode, how: str) -> None:
     """Each run is stopped at its first change: what the one before began, this one finds and goes on from."""
-    with fresh() as lab:
+    with booted(f"first-{os.getpid()}") as lab:
         interrupted = Interrupted(Cluster(lab, tmp_path))
         interrupted.cluster.declare(declared(mode))
         for run in itertools.count(1):
@@ -319,7 +307,7 @@ def test_first_deploy_stopped_at_each_change(tmp_path: Path, mode: Mode, program
     """Place by place, on machines of their own each time."""
     wanted = undisturbed_first_deploy(mode, tmp_path)
     for place in itertools.count(1):
-        with fresh() as lab:
+        with booted(f"first-{os.getpid()}") as lab:
             interrupted = Interrupted(Cluster(lab, tmp_path))
             interrupted.cluster.declare(declared(mode))
             hit = once(interrupted, "during", place, program, read=False)

@@ -9,7 +9,7 @@ import pytest
 from cluster.errors import Exit
 from cluster.vocabulary import Mode
 from lab.lab import Lab
-from tests.system.machines import Cluster, Run
+from tests.system.machines import Cluster, Run, booted
 from tests.variants import Variant
 
 USER = "deploy"
@@ -75,13 +75,8 @@ def test_changes_of_mode_by_a_user_with_sudo(cluster: Cluster) -> None:
 
 @pytest.fixture
 def fresh() -> Iterator[Lab]:
-    lab = Lab(f"sudo-{os.getpid()}")
-    try:
-        lab.up(["db1", "db2", "db3", "lb1", "lb2"])
-        lab.galera_start()
+    with booted(f"sudo-{os.getpid()}") as lab:
         yield lab
-    finally:
-        lab.down()
 
 
 @pytest.mark.soak
