@@ -31,6 +31,11 @@ for turn in host.loop(range(len(observation.blueprint(host).declaration.director
 gate.reached(name="gate: directors are done")
 
 if is_director:
+    director.withdraw()
+
+gate.reached(name="gate: nobody is sent the old way")
+
+if is_director:
     director.retire()
 else:
     real_server.retire()

@@ -1,10 +1,11 @@
 """Who goes when, and what must stay: pure decisions about the directors' turn and about what is still in use."""
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 
 from cluster.declaration import Declaration
 from cluster.footprint import ALL_MODES, Blueprint, table
-from cluster.keepalived import endpoints, floating_addresses
+from cluster.keepalived import Endpoint, endpoints, floating_addresses
 from cluster.observed import HostState
 from cluster.table import drift
 from cluster.vocabulary import Mode
@@ -15,14 +16,25 @@ def turns(declaration: Declaration, seen: Mapping[str, HostState], contract: str
 
     Passive ones first, the one that holds the virtual addresses last: what is wrong shows where no client is. When nobody
     holds them the preferred one goes first, so that it becomes the active one. And when what peers must agree on changes, the
-    active one goes first: it must have changed before others come back, or come for the first time.
+    active one goes first: it must have changed before others come back. One that does not run comes last of all: the others
+    must know it by then, or it would not hear them, and hold the addresses too.
     """
     active = {name for name in declaration.director if name in seen and is_active(declaration, seen[name])}
     preferred = sorted(declaration.director, key=lambda name: -declaration.director[name].priority)
     if not active:
         return tuple(preferred)
     active_first = _on_other_terms(active, seen, contract)
-    return tuple(sorted(preferred, key=lambda name: (name in active) is not active_first))
+
+    def place(name: str) -> tuple[bool, bool]:
+        return not (name in seen and runs_keepalived(seen[name])), (name in active) is not active_first
+
+    return tuple(sorted(preferred, key=place))
+
+
+def runs_keepalived(seen: HostState) -> bool:
+    """Whether keepalived runs on this director."""
+    unit = seen.units.get("keepalived.service")
+    return unit is not None and unit.active
 
 
 def standing_down(declaration: Declaration, seen: Mapping[str, HostState], contract: str) -> tuple[str, ...]:
@@ -31,11 +43,7 @@ def standing_down(declaration: Declaration, seen: Mapping[str, HostState], contr
     `contract` is the hash of the new terms. Peers on different terms reject each other, and both would hold the virtual
     addresses. Until they are back there is no redundancy.
     """
-    running = {
-        name
-        for name, state in seen.items()
-        if name in declaration.director and (unit := state.units.get("keepalived.service")) and unit.active
-    }
+    running = {name for name, state in seen.items() if name in declaration.director and runs_keepalived(state)}
     active = {name for name in running if is_active(declaration, seen[name])}
     if not _on_other_terms(active, seen, contract):
         return ()
@@ -68,6 +76,18 @@ def left_out(declaration: Declaration, director: str, seen: HostState) -> frozen
     return frozenset(dead)
 
 
+def not_by_declared_method(declaration: Declaration, director: str, seen: HostState) -> frozenset[Mode]:
+    """The methods other than the declared one by which this director serves what is declared."""
+    declared = {(e.address, e.port) for e in endpoints(declaration, director)}
+    used = {
+        d.mode
+        for service in seen.services
+        if (service.endpoint.address, service.endpoint.port) in declared
+        for d in service.destinations
+    }
+    return frozenset(used - {declaration.mode})
+
+
 def is_active(declaration: Declaration, seen: HostState) -> bool:
     """Whether this director holds what floats between them."""
     return any(seen.holds(address) for address in floating_addresses(declaration))
@@ -81,23 +101,63 @@ def modes_in_use(declaration: Declaration, directors: Iterable[HostState | None]
     return frozenset(modes)
 
 
+def clung_to(
+    blueprint: Blueprint, directors: Mapping[str, HostState | None], *, quiet: bool = False
+) -> dict[str, tuple[Endpoint, ...]]:
+    """Of each director: the former places of services where clients are connected, to this one or to another, which would
+    take over.
+
+    `quiet`: closed connections count as well. The kernel forgets one two minutes after its end (`connections.closing`), so that
+    nobody has come for as long. Who connects anew for each request is connected only for moments.
+    """
+    former = {name: blueprint.former_places(name, state) for name, state in directors.items()}
+    busy = {
+        place
+        for name, state in directors.items()
+        for place in former[name]
+        if state and _used(place, state, quiet=quiet)
+    }
+    return {name: tuple(place for place in places if place in busy) for name, places in former.items()}
+
+
+def _used(place: Endpoint, director: HostState, *, quiet: bool) -> bool:
+    return any(
+        d.active or (quiet and d.inactive)
+        for service in director.services
+        if (service.endpoint.address, service.endpoint.port) == (place.address, place.port)
+        for d in service.destinations
+    )
+
+
+def modes_now(blueprint: Blueprint, directors: Mapping[str, HostState | None]) -> frozenset[Mode]:
+    """The declared mode, those that directors use, and those that clients still use."""
+    in_tables = modes_in_use(blueprint.declaration, telling(blueprint, directors))
+    former = any(blueprint.former_places(name, state) for name, state in directors.items())
+    return in_tables | ({Mode.NAT} if former else frozenset())
+
+
 def telling(blueprint: Blueprint, directors: Mapping[str, HostState | None]) -> list[HostState]:
     """The directors whose tables tell which methods are in use.
 
     Not those whose keepalived runs what is declared: what their tables have otherwise is drift, which is mended next.
     """
     runs = {
-        name: blueprint.keepalived_conf(name).sha256 == unit.revision
+        name: unit.revision == blueprint.keepalived_conf(name, former=blueprint.former_places(name, state)).sha256
         for name, state in directors.items()
-        if state and (unit := state.units.get("keepalived.service")) and unit.active
+        if state and name not in blueprint.leaving and (unit := state.units.get("keepalived.service")) and unit.active
     }
     return [state for name, state in directors.items() if state and not runs.get(name)]
 
 
 def modes_to_keep(
-    declaration: Declaration, directors: Iterable[HostState | None], servers: Iterable[HostState | None]
+    declaration: Declaration,
+    directors: Iterable[HostState | None],
+    servers: Iterable[HostState | None],
+    drained: AbstractSet[Mode] = frozenset(),
 ) -> tuple[frozenset[Mode], str]:
     """The modes whose footprint must stay, and why any but the declared one does (for people; "" when none does).
+
+    `drained`: those of which it is known that no established connection uses them.
 
     Established connections keep their method until they end, and the kernel does not show it. So a mode that no director uses
     any more stays as long as a connection could be using it: nat at a server's own address, dr and tun at a VIP. Connections
@@ -110,7 +170,7 @@ def modes_to_keep(
     kept = {mode: "a director uses it" if mode in seen_in_use else unsure for mode in used - {declaration.mode}}
     own = set(declaration.addresses().values())
     for state in servers:
-        for mode in ALL_MODES - used:
+        for mode in ALL_MODES - used - drained:
             if state is None:
                 kept[mode] = "not every server could be asked"
                 continue
@@ -121,12 +181,19 @@ def modes_to_keep(
     return frozenset({declaration.mode, *kept}), why
 
 
-def unsettled(declaration: Declaration, name: str, seen: HostState, others: Iterable[HostState]) -> str | None:
-    """What director `name` still lacks before it can be relied on, judged by its kernel; None when nothing.
+def unsettled(
+    declaration: Declaration,
+    name: str,
+    seen: HostState,
+    others: Iterable[HostState],
+    former: tuple[Endpoint, ...] = (),
+) -> str | None:
+    """What director `name` still lacks before it can be relied on, judged by its kernel; None when nothing. `former`: places of
+    services that it goes on serving.
 
     Servers that fail their check are rightly missing from the table; what is there must be as declared.
     """
-    _, differs = next(drift(table(declaration, name), seen), (None, None))
+    _, differs = next(drift(table(declaration, name, former), seen), (None, None))
     if differs:
         return f"the kernel's table: {differs}"
     floating = floating_addresses(declaration)
@@ -150,7 +217,7 @@ def not_ready(
     not be seen (None) is left to the health checks, unless the method is about to change under it. While the method changes, a
     director that failed before this one was the trial: it ends there.
     """
-    changing = bool(director.modes) and director.modes != {declaration.mode}
+    changing = bool(director.modes - {declaration.mode})
     for name, state in servers.items():
         if state and lacking.get(name) and _may_serve(declaration, state):
             return f"{name} may be in rotation and is not ready for {declaration.mode}: {lacking[name]}"

@@ -10,6 +10,7 @@ from cluster.footprint import Blueprint
 from cluster.lines import line_of
 from cluster.reading import Complaint, DeclarationError, read
 from cluster.rules import password_problem
+from cluster.vocabulary import Role
 from templates import render
 
 DEFAULT = "inventory/galera.toml"
@@ -68,7 +69,7 @@ def _secret(where: Secret, folder: Path) -> str:
 
 def hosts(plan: Blueprint, group: str) -> list[tuple[str, dict[str, Any]]]:
     """pyinfra's view of a group, "directors" or "real_servers": names with their connector, and data."""
-    members = plan.declaration.director if group == "directors" else plan.declaration.real_server
+    members = plan.group(Role.DIRECTOR if group == "directors" else Role.REAL_SERVER)
     return [(f"@{_connector(plan)}/{name}", _data(plan, name)) for name in members]
 
 
@@ -77,9 +78,8 @@ def _connector(plan: Blueprint) -> str:
 
 
 def _data(plan: Blueprint, name: str) -> dict[str, Any]:
-    d = plan.declaration
-    host = d.director.get(name) or d.real_server[name]
-    own, common = host.ssh or Ssh(), d.ssh
+    host = plan.host(name)
+    own, common = host.ssh or Ssh(), plan.declaration.ssh
 
     def chosen(key: str) -> Any:
         return getattr(own if key in own.model_fields_set else common, key)

@@ -46,6 +46,12 @@ def configure() -> None:
 
 
 @deploy("director")
+def withdraw() -> None:
+    """Former places of services, once no client is connected there."""
+    keepalived.withdrawn(name="former ports")
+
+
+@deploy("director")
 def retire() -> None:
     """Leftovers of modes that nobody uses any more."""
     thing.absent(name="leftovers")

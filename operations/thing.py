@@ -93,7 +93,10 @@ def absent() -> Commands:
     """
     plan = observation.blueprint(current)
     modes, why_kept = modes_to_keep(
-        plan.declaration, states(current, "directors").values(), states(current, "real_servers").values()
+        plan.declaration,
+        states(current, "directors").values(),
+        states(current, "real_servers").values(),
+        plan.drained,
     )
     leftovers = [d for d in observation.found(current, modes) if d.action is Action.REMOVE]
     if not leftovers:
@@ -191,7 +194,8 @@ def _lacking(where: Host, things: Sequence[Thing], modes: frozenset[Mode]) -> st
     plan, name = observation.blueprint(where), observation.name_of(where)
     if Thing.KEEPALIVED in things and plan.role(name) is Role.DIRECTOR:
         others = [state for other, state in states(where, "directors").items() if state and other != name]
-        against = unsettled(plan.declaration, name, observation.seen(where), others)
+        seen = observation.seen(where)
+        against = unsettled(plan.declaration, name, seen, others, plan.former_places(name, seen))
         if against:
             # Another one may have taken over meanwhile: it is looked at anew, too.
             for other in directors(where):

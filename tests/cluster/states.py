@@ -19,7 +19,7 @@ NETWORKD = HostState(boot_files=BootFiles.NETWORKD, network_file="10-eth0.networ
 
 def as_declared(blueprint: Blueprint, host: str, modes: Iterable[Mode], kind: HostState = IFUPDOWN) -> HostState:
     """A host that carries its footprint, as it would be seen."""
-    parts = boot.on_host(blueprint.footprint(host, frozenset(modes)), kind)
+    parts = boot.on_host(blueprint.footprint(host, frozenset(modes), kind), kind)
     return replace(
         kind,
         files={
