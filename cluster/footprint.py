@@ -7,7 +7,7 @@ another mode (the return path takes replies from the server's own address only, 
 import hashlib
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -126,7 +126,10 @@ class Blueprint:
         kind of boot, and the health service also where nobody asks for it now. What of it is there and not wanted is a leftover.
         """
         if self.former is not None and host in self.leaving:
-            return self._before.known(host)
+            known = self._before.known(host)
+            # Galera takes a user away on all servers at once: the health services of those that stay ask as this one.
+            stay = not self.leaving.issuperset(self.former.real_server)
+            return tuple(replace(part, database_users=()) for part in known) if stay else known
         key = (host, frozenset[Mode](), 0, ())
         if key not in self._made:
             footprints = [way.footprint(host, ALL_MODES) for way in self._ways]

@@ -250,7 +250,7 @@ def weights_for(service: Service, declaration: Declaration) -> dict[str, int]:
     With scheduler "fo" (the heaviest live server gets all) weights must differ, or directors may choose differently: servers
     rank by weight, and where weights are equal by their order in the declaration. 0 stays 0.
     """
-    declared = {name: server.weight for name, server in declaration.real_server.items()}
+    declared = {name: server.share for name, server in declaration.real_server.items()}
     if service.scheduler != "fo":
         return declared
     ranked = sorted((name for name in declared if declared[name]), key=lambda name: -declared[name])

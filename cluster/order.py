@@ -6,9 +6,9 @@ from collections.abc import Set as AbstractSet
 from cluster.declaration import Declaration
 from cluster.footprint import ALL_MODES, Blueprint, table
 from cluster.keepalived import Endpoint, endpoints, floating_addresses
-from cluster.observed import HostState
+from cluster.observed import Connection, HostState
 from cluster.table import drift
-from cluster.vocabulary import Mode
+from cluster.vocabulary import Mode, ReturnPath
 
 
 def turns(declaration: Declaration, seen: Mapping[str, HostState], contract: str) -> tuple[str, ...]:
@@ -149,6 +149,31 @@ def telling(blueprint: Blueprint, directors: Mapping[str, HostState | None]) -> 
     return [state for name, state in directors.items() if state and not runs.get(name)]
 
 
+def may_use(declaration: Declaration, mode: Mode, connection: Connection) -> bool:
+    """Whether an established connection of a server could have come by `mode`: by nat to the server's own address, by dr and tun
+    to a VIP. Connections between the cluster's own hosts (replication, checks) did not, unless directors put their own address
+    in the client's place.
+    """
+    own = set(declaration.addresses().values())
+    if mode is Mode.NAT and declaration.nat.return_path is ReturnPath.SNAT:
+        own -= {director.address for director in declaration.director.values()}
+    by_nat = connection.local not in declaration.vips
+    return by_nat is (mode is Mode.NAT) and connection.peer not in own
+
+
+def in_use_by(
+    declaration: Declaration, modes: Iterable[Mode], servers: Mapping[str, HostState | None]
+) -> frozenset[tuple[str, Connection]]:
+    """The established connections that could have come by one of `modes`, each with its server."""
+    return frozenset(
+        (name, connection)
+        for name, state in servers.items()
+        if state
+        for connection in state.established
+        if any(may_use(declaration, mode, connection) for mode in modes)
+    )
+
+
 def modes_to_keep(
     declaration: Declaration,
     directors: Iterable[HostState | None],
@@ -168,14 +193,12 @@ def modes_to_keep(
     seen_in_use = modes_in_use(declaration, [state for state in directors if state])
     unsure = "not every director could be asked"
     kept = {mode: "a director uses it" if mode in seen_in_use else unsure for mode in used - {declaration.mode}}
-    own = set(declaration.addresses().values())
     for state in servers:
         for mode in ALL_MODES - used - drained:
             if state is None:
                 kept[mode] = "not every server could be asked"
                 continue
-            count = sum((local in own) is (mode is Mode.NAT) and peer not in own for local, peer in state.established)
-            if count:
+            if any(may_use(declaration, mode, connection) for connection in state.established):
                 kept[mode] = "established connections may still use it"
     why = "; ".join(f"{mode}: {reason}" for mode, reason in sorted(kept.items()))
     return frozenset({declaration.mode, *kept}), why
@@ -252,7 +275,7 @@ def not_open(
         reached = set()
     for name, what in refusing.items():
         state, server = servers.get(name), declaration.real_server[name]
-        if state and server.weight and server.address not in reached and (starting or _may_serve(declaration, state)):
+        if state and server.share and server.address not in reached and (starting or _may_serve(declaration, state)):
             return f"clients would be refused by {name}. {what}"
     return None
 

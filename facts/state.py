@@ -10,7 +10,7 @@ from pyinfra.api.exceptions import FactProcessError
 
 from cluster.footprint import GUARD
 from cluster.observed import BusyError, HostState, UnreadableStateError, parse
-from cluster.parts import LOCK, proc_path, staged_path
+from cluster.parts import LOCK, RECORDS, proc_path, staged_path
 from cluster.question import Question
 
 LIMIT = 20
@@ -120,6 +120,7 @@ def _software(asked: Question) -> Iterator[Section]:
             "users",
             f'while IFS=: read -r u _; do for w in {_words(asked.users)}; do [ "$u" = $w ] && echo $u; done; done </etc/passwd',
         )
+    yield "records", f"[ -d {RECORDS[0]} ] && echo there"
     # Built-in modules have a folder, too.
     yield "modules", "for m in ip_vs ipip dummy; do [ -d /sys/module/$m ] && echo $m; done"
 

@@ -24,8 +24,13 @@ def path_of(given: str | None = None) -> Path:
 
 def declaration(path: Path) -> Declaration:
     """Read and checked. Raises RequestError (a DeclarationError has every fault)."""
+    return read(text_of(path), str(path))
+
+
+def text_of(path: Path) -> str:
+    """The declaration as it is written. Raises RequestError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise RequestError(
             f"there is no declaration {path}", cure=f"lbctl init writes one; --cluster FILE or {VARIABLE} names another"
@@ -34,12 +39,15 @@ def declaration(path: Path) -> Declaration:
         raise RequestError(f"{path}: not TOML: it is not UTF-8 text") from None
     except OSError as error:
         raise RequestError(f"{path}: {error.strerror}") from None
-    return read(text, str(path))
 
 
 def blueprint(path: Path) -> Blueprint:
     """The declaration with its secret: all that is needed to say what hosts must carry."""
-    found = declaration(path)
+    return blueprint_of(declaration(path))
+
+
+def blueprint_of(found: Declaration) -> Blueprint:
+    """With the secret that the declaration names."""
     return Blueprint(found, render, _password(found))
 
 

@@ -38,6 +38,13 @@ def refuse_hand_edited() -> None:
 
 
 @deploy("director")
+def leave() -> None:
+    """This director stops for good. What it holds goes to one that stays before it lets go, if one stays."""
+    keepalived.stopped(name="keepalived stops for good")
+    keepalived.handed_over(name="another director holds the addresses")
+
+
+@deploy("director")
 def configure() -> None:
     """keepalived and what it needs, for the declared mode and those that directors still use."""
     modes = modes_in_use_now(host)

@@ -8,14 +8,14 @@ from pyinfra.api import FunctionCommand, Host, State, StringCommand, deploy, ope
 
 from cluster.difference import Action, Difference, by_things
 from cluster.footprint import table
-from cluster.keepalived import Left
-from cluster.order import clung_to, left_out, not_by_declared_method
+from cluster.keepalived import Left, floating_addresses
+from cluster.order import clung_to, is_active, left_out, not_by_declared_method
 from cluster.parts import File, Thing, Unit
 from cluster.table import drift
 from cluster.vocabulary import Mode
 from operations import observation
 from operations.commands import WAIT, check_script
-from operations.inventory import states
+from operations.inventory import directors, state_of, states
 from operations.thing import Commands, built, fails_alone, refuse_hand_edited, run, settled
 
 RELOAD = 5
@@ -127,6 +127,24 @@ def stopped() -> Commands:
         yield StringCommand("timeout -k 5 60 systemctl -q disable --now keepalived.service", _timeout=90)
     finally:
         observation.forget(current)
+
+
+@operation()
+@fails_alone
+def handed_over() -> Commands:
+    """One of the directors that stay holds what floats; nothing to wait for where none stays."""
+    plan = observation.blueprint(current)
+    staying = [other for other in directors(current) if observation.name_of(other) not in plan.leaving]
+
+    def lacking(where: Host) -> str | None:
+        del where
+        for other in staying:
+            observation.forget(other)
+        holders = [other for other in staying if (state := state_of(other)) and is_active(plan.declaration, state)]
+        return None if holders or not floating_addresses(plan.declaration) else "no other director holds the addresses"
+
+    if staying:
+        yield FunctionCommand(settled, ("hand-over", lacking), {})
 
 
 @operation()
