@@ -21,10 +21,10 @@ def path_of(given: str | None = None) -> Path:
     return Path(given or os.environ.get(VARIABLE) or DEFAULT)
 
 
-def declaration(path: Path) -> Declaration:
-    """Read and checked. Raises RequestError (a DeclarationError has every fault)."""
+def text(path: Path) -> str:
+    """A declaration as it is written. Raises RequestError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise RequestError(
             f"there is no declaration {path}", cure=f"lbctl init writes one; --cluster FILE or {VARIABLE} names another"
@@ -33,12 +33,16 @@ def declaration(path: Path) -> Declaration:
         raise RequestError(f"{path}: not TOML: it is not UTF-8 text") from None
     except OSError as error:
         raise RequestError(f"{path}: {error.strerror}") from None
-    return read(text, str(path))
 
 
-def blueprint(path: Path) -> Blueprint:
-    """The declaration with its secret: all that is needed to say what hosts must carry."""
-    found = declaration(path)
+def declaration(path: Path) -> Declaration:
+    """Read and checked. Raises RequestError (a DeclarationError has every fault)."""
+    return read(text(path), str(path))
+
+
+def blueprint(path: Path, written: str | None = None) -> Blueprint:
+    """The declaration with its secret: all that is needed to say what hosts must carry. `written`: its text, if it was read."""
+    found = declaration(path) if written is None else read(written, str(path))
     return Blueprint(found, render, _password(found))
 
 
