@@ -254,6 +254,12 @@ def text_hash(text: str) -> str:
 # How it is said
 
 
+def tidy(text: str) -> str:
+    """Fit to be written down: one line, not too long."""
+    line = "".join(each if each.isprintable() else "?" for each in text)
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+
+
 def moment(when: datetime) -> str:
     return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from cluster.errors import HostError
-from cluster.history import DONE, FAILED, INTERRUPTED, Entry, History, history, next_number, text_hash
+from cluster.history import DONE, FAILED, INTERRUPTED, Entry, History, history, next_number, text_hash, tidy
 from facts import here, kept
 from fleet.line import Lines, tell_all
 from fleet.lock import Say, silent
@@ -38,7 +38,7 @@ class Record:
 
     def end(self, result: str, changed: Iterable[str]) -> None:
         """`result` is one line, and no place for what a host said: that may hold anything."""
-        self.entry = replace(self.entry, ended=datetime.now(UTC), result=result, changed=tuple(sorted(changed)))
+        self.entry = replace(self.entry, ended=datetime.now(UTC), result=tidy(result), changed=tuple(sorted(changed)))
         for name, why in self._write({}, insist=True).items():
             self._say(f"{name} does not know how this change ended: {why}")
 
@@ -78,9 +78,9 @@ def begin_on(
     texts = {text_hash(text): text for text in (before_text, after_text) if text is not None}
     entry = Entry(
         number=next_number(past.entries),
-        what=what,
-        by=here.user(),
-        host=here.name(),
+        what=tidy(what),
+        by=tidy(here.user()),
+        host=tidy(here.name()),
         began=datetime.now(UTC),
         before=None if before_text is None else text_hash(before_text),
         after=None if after_text is None else text_hash(after_text),

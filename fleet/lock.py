@@ -11,7 +11,7 @@ from os import getpid
 import gevent
 
 from cluster.errors import HostError, RefusedError
-from cluster.history import SIGN_EVERY, Lock, Owner, SeenLock, locks, refusal
+from cluster.history import SIGN_EVERY, Lock, Owner, SeenLock, locks, refusal, tidy
 from facts import here
 from fleet.line import Answer, Lines, tell_all
 from fleet.session import Session
@@ -56,7 +56,7 @@ def held_on(lines: Lines, what: str, unreachable: Mapping[str, str], say: Say = 
 
 def owner(what: str) -> Owner:
     """This process."""
-    return Owner(here.user(), here.name(), getpid(), datetime.now(UTC), what, here.machine())
+    return Owner(tidy(here.user()), tidy(here.name()), getpid(), datetime.now(UTC), tidy(what), here.machine())
 
 
 class Holding:

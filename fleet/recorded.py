@@ -25,8 +25,14 @@ def deploy(session: Session, wanted: Plan, text: str, progress: Progress, say: S
                 progress(step, results)
 
             report = deployment.carry_out(session, wanted, told)
-            record.end(f"{FAILED}: {', '.join(sorted(report.failed))}" if report.failed else DONE, record.changed)
+            record.end(_result(wanted, report), record.changed)
             return report
+
+
+def _result(wanted: Plan, report: Report) -> str:
+    if report.failed:
+        return f"{FAILED}: {', '.join(sorted(report.failed))}"
+    return f"{DONE}, but not on {', '.join(wanted.unreachable)}" if wanted.unreachable else DONE
 
 
 def _still(session: Session, wanted: Plan) -> None:

@@ -18,6 +18,7 @@ from cluster.history import (
     refusal,
     span,
     text_hash,
+    tidy,
     unfinished,
 )
 
@@ -33,6 +34,11 @@ def test_what_is_written_is_read_again(entry: Entry) -> None:
     assert "\n" not in text
     assert text.isascii()
     assert Entry.read(text) == entry
+
+
+@pytest.mark.parametrize("text", ["failed: " + "x" * 600, "a\nb\x1b[2J", "ä", ""])
+def test_whatever_is_to_be_written_can_be_read(text: str) -> None:
+    assert Entry.read(replace(ENDED, result=tidy(text)).write()).result.startswith(text[:1])
 
 
 def test_an_owner_is_read_again() -> None:
