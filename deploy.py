@@ -11,6 +11,7 @@ from operations import director, gate, observation, packages, real_server
 is_director = "directors" in host.groups
 
 if is_director:
+    director.refuse_locked()
     director.refuse_hand_edited()
 packages.install()
 

@@ -27,6 +27,8 @@ COMMANDS = {
     "render": Entry("Show the files that each host would carry.", "cli.render:render"),
     "plan": Entry("Show every step that a deploy would take, and change nothing.", "cli.plan:plan"),
     "deploy": Entry("Bring the hosts to what the declaration says.", "cli.deploy:deploy"),
+    "history": Entry("Show what was changed, when and by whom.", "cli.history:app"),
+    "unlock": Entry("Take away a lock that a killed command left behind.", "cli.history:unlock"),
     "verify": Entry("Connect as a client does, and see which servers answer.", "cli.verify:verify"),
     "lab": Entry("A cluster of real machines on this one, to try things on.", "cli.lab:app"),
 }

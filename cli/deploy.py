@@ -23,18 +23,21 @@ def deploy(
 ) -> None:
     """Bring the hosts to what the declaration says, step by step, and show that they are.
 
-    A second run changes nothing. Stopped anywhere, the same command finishes the work.
+    A second run changes nothing. Stopped anywhere, the same command finishes the work. While it changes something it holds the
+    cluster's lock, and it is written down (lbctl history).
 
     Example:  lbctl deploy
               lbctl deploy --yes --json
     """
     from fleet import source  # noqa: PLC0415 (as all below: `lbctl --help` must not wait for pydantic and pyinfra)
 
-    blueprint = source.blueprint(cluster_file(ctx, cluster))
+    file = cluster_file(ctx, cluster)
+    text = source.text(file)
+    blueprint = source.blueprint(file, text)
     # Only now: it changes the whole process, and a mistake in a file is said without it.
     import fleet.green  # noqa: F401, PLC0415
     from cli import printing  # noqa: PLC0415
-    from fleet import deployment  # noqa: PLC0415
+    from fleet import deployment, recorded  # noqa: PLC0415
     from fleet.session import Session  # noqa: PLC0415
 
     if not json_:
@@ -44,10 +47,12 @@ def deploy(
         if not json_ and not wanted.none_asked:
             printing.plan(wanted, None)
         deployment.preflight(session, wanted, overwrite=overwrite)
-        if not wanted.is_empty:
+        if wanted.is_empty:
+            report = deployment.carry_out(session, wanted)
+        else:
             _agreed(wanted, blueprint.declaration, yes=yes or json_)
             of(ctx).state = "what was begun is finished on each host or not begun; `lbctl deploy` goes on from there"
-        report = deployment.carry_out(session, wanted, printing.steps(json_))
+            report = recorded.deploy(session, wanted, text, printing.steps(json_), printing.note(json_))
     printing.report(wanted, report, as_json=json_)
     if report.failed or wanted.unreachable:
         raise typer.Exit(int(report.exit_code))

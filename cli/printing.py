@@ -55,6 +55,11 @@ def steps(as_json: bool) -> Callable[[Step, Mapping[str, Result] | None], None]:
     return told
 
 
+def note(as_json: bool) -> Callable[[str], None]:  # noqa: FBT001
+    """A listener for what an operator should know; beside JSON it goes to standard error."""
+    return lambda text: Console(highlight=False, soft_wrap=True, markup=False, stderr=as_json).print(text, style="cyan")
+
+
 def report(wanted: Plan, done: Report, *, as_json: bool) -> None:
     """How a deploy ended: what changed where, what failed and what to do next."""
     if as_json:

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from cluster.errors import HostError
+from cluster.history import SeenLock
 from cluster.keepalived import Endpoint
 from cluster.listening import SeenBind, SeenListener, bind, listeners
 from cluster.parts import Address, Chain, Route, Rule
@@ -140,6 +141,9 @@ class HostState:
     established: tuple[Connection, ...] = ()
     """Established connections to this server's services."""
 
+    lock: SeenLock | None = None
+    """Directors: the cluster's lock, if somebody holds it."""
+
     def holds(self, address: IPv4Address) -> bool:
         """Whether any device but a silent one of a real server has the address."""
         return any(a.address == address and a.device not in {"dummy0", "tunl0", "lo"} for a in self.addresses)
@@ -232,6 +236,7 @@ def _state(sections: Mapping[str, list[str]]) -> HostState:
         interfaces=tuple(_interfaces_line(line) for line in sections.get("interfaces", [])),
         records="there" in "".join(sections.get("records", [])),
         established=_established(words("established")),
+        lock=next((SeenLock.read(line) for line in sections.get("cluster-lock", []) if line.strip()), None),
     )
 
 

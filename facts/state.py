@@ -12,6 +12,7 @@ from cluster.footprint import GUARD
 from cluster.observed import BusyError, HostState, UnreadableStateError, parse
 from cluster.parts import LOCK, RECORDS, proc_path, staged_path
 from cluster.question import Question
+from facts import kept
 
 LIMIT = 20
 """Seconds that a host has to answer."""
@@ -172,6 +173,7 @@ def _services(asked: Question) -> Iterator[Section]:
             '[ -f "$f" ] && { read -r r _; c=; read -r c; echo "$u $r $c"; } <"$f"; done',
         )
     if asked.director:
+        yield "cluster-lock", kept.LOCK
         yield "ipvs", "[ -r /proc/net/ip_vs ] && cat /proc/net/ip_vs"
         # Without a table ipvsadm would load the module.
         yield "persistence", "[ -r /proc/net/ip_vs ] && command -v ipvsadm >/dev/null && ipvsadm -Sn | grep -e ' -p '"

@@ -22,13 +22,8 @@ def path_of(given: str | None = None) -> Path:
     return Path(given or os.environ.get(VARIABLE) or DEFAULT)
 
 
-def declaration(path: Path) -> Declaration:
-    """Read and checked. Raises RequestError (a DeclarationError has every fault)."""
-    return read(text_of(path), str(path))
-
-
-def text_of(path: Path) -> str:
-    """The declaration as it is written. Raises RequestError."""
+def text(path: Path) -> str:
+    """A declaration as it is written. Raises RequestError."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -41,13 +36,14 @@ def text_of(path: Path) -> str:
         raise RequestError(f"{path}: {error.strerror}") from None
 
 
-def blueprint(path: Path) -> Blueprint:
-    """The declaration with its secret: all that is needed to say what hosts must carry."""
-    return blueprint_of(declaration(path))
+def declaration(path: Path) -> Declaration:
+    """Read and checked. Raises RequestError (a DeclarationError has every fault)."""
+    return read(text(path), str(path))
 
 
-def blueprint_of(found: Declaration) -> Blueprint:
-    """With the secret that the declaration names."""
+def blueprint(path: Path, written: str | None = None) -> Blueprint:
+    """The declaration with its secret: all that is needed to say what hosts must carry. `written`: its text, if it was read."""
+    found = declaration(path) if written is None else read(written, str(path))
     return Blueprint(found, render, _password(found))
 
 

@@ -5,11 +5,13 @@ from contextlib import suppress
 from pyinfra import host
 from pyinfra.api import deploy
 
+from cluster.history import locks, refusal
 from cluster.observed import HostState
 from cluster.order import standing_down, turns
 from cluster.parts import NETWORK
+from facts import here
 from operations import keepalived, observation, thing
-from operations.errors import NoAnswerError
+from operations.errors import LockedError, NoAnswerError
 from operations.inventory import modes_in_use_now, states
 
 
@@ -35,6 +37,16 @@ def refuse_hand_edited() -> None:
     """Raises HandEditedError before any host is changed: with -y pyinfra does not look into operations while it prepares."""
     with suppress(NoAnswerError):  # that host fails by itself, at its first operation
         thing.refuse_hand_edited(host, modes_in_use_now(host))
+
+
+def refuse_locked() -> None:
+    """Raises LockedError while an operator's `lbctl` changes the cluster. Plain pyinfra only looks: a lock is not left to it."""
+    with suppress(NoAnswerError):
+        seen = observation.seen(host).lock
+        for lock in locks({observation.name_of(host): seen}):
+            if not lock.why_stale(here.machine(), here.runs):
+                message, cure = refusal(lock, "")
+                raise LockedError(f"{message}; nothing was changed", cure=cure)
 
 
 @deploy("director")
