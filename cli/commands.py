@@ -29,6 +29,7 @@ COMMANDS = {
     "deploy": Entry("Bring the hosts to what the declaration says.", "cli.deploy:deploy"),
     "history": Entry("Show what was changed, when and by whom.", "cli.history:app"),
     "unlock": Entry("Take away a lock that a killed command left behind.", "cli.history:unlock"),
+    "switch-mode": Entry("Another forwarding method, while clients are served.", "cli.switch_mode:switch_mode"),
     "verify": Entry("Connect as a client does, and see which servers answer.", "cli.verify:verify"),
     "lab": Entry("A cluster of real machines on this one, to try things on.", "cli.lab:app"),
 }

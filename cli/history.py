@@ -41,7 +41,7 @@ def history(
         of(ctx).cluster = cluster  # also for the command that follows
     if ctx.invoked_subcommand:
         return
-    with _directors(ctx, cluster) as session:
+    with directors(ctx, cluster) as session:
         from fleet import history, lock  # noqa: PLC0415
 
         found = history.read(session)
@@ -69,7 +69,7 @@ def show(
     """
     from cluster.errors import RequestError  # noqa: PLC0415 (as below: `lbctl --help` stays quick)
 
-    with _directors(ctx, cluster) as session:
+    with directors(ctx, cluster) as session:
         from fleet import history  # noqa: PLC0415
 
         found = history.read(session)
@@ -108,7 +108,7 @@ def unlock(
     from cluster.errors import HostError, RefusedError  # noqa: PLC0415 (as below: `lbctl --help` stays quick)
     from cluster.history import refusal  # noqa: PLC0415
 
-    with _directors(ctx, cluster) as session:
+    with directors(ctx, cluster) as session:
         from fleet import lock  # noqa: PLC0415
 
         lines = session.lines()
@@ -147,7 +147,7 @@ def _agreed(*, yes: bool) -> None:
 
 
 @contextmanager
-def _directors(ctx: typer.Context, cluster: str | None) -> "Iterator[Session]":
+def directors(ctx: typer.Context, cluster: str | None) -> "Iterator[Session]":
     """Connected, without the cluster's secret: it is not needed for this."""
     from cluster.footprint import Blueprint  # noqa: PLC0415
     from fleet import source  # noqa: PLC0415

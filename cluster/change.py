@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from cluster.declaration import Declaration
 from cluster.errors import RefusedError
@@ -34,12 +35,16 @@ class Change:
     """One command of an operator's. `before` and `after` are texts of the declaration; equal where it only carries it out."""
 
     what: str
+    file: Path
+    """The declaration's."""
     before: str
     after: str
     blueprint: Blueprint
     drain: Drain = field(default_factory=Drain)
     idle: frozenset[str] = frozenset()
     """Servers that are to have no client's connection before it is done."""
+    remembered: bool = True
+    """Whether it is written down in the history. Not where directors are to remember nothing any more."""
 
 
 def clients_must_move(before: Declaration, after: Declaration) -> tuple[str, ...]:
@@ -104,12 +109,11 @@ def replace_drained(blueprint: Blueprint) -> Blueprint:
     return replace(blueprint, drained=ALL_MODES - {blueprint.declaration.mode}, _made={}, _confs={})
 
 
-def refuse(change: Change, wanted: Plan, seen: Mapping[str, HostState | None]) -> None:
+def refuse(change: Change, wanted: Plan) -> None:
     """Raises RefusedError where the change must not begin."""
-    gone = [name for name in change.blueprint.leaving if seen.get(name) is None]
+    gone = next((name for name in sorted(change.blueprint.leaving) if name in wanted.unreachable), None)
     if gone:
-        why = wanted.unreachable.get(gone[0], "no answer")
         raise RefusedError(
-            f"{gone[0]} cannot be reached, so it cannot hand over or be emptied: {why}",
+            f"{gone} cannot be reached, so it cannot hand over or be emptied: {wanted.unreachable[gone]}",
             cure="mend that; or, where it is gone for good, say so with --dead",
         )

@@ -5,7 +5,6 @@ longer needed taken away when nobody uses it.
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from cluster.change import LAST, Change, Wait, replace_drained, wait
 from cluster.errors import HostError
@@ -45,7 +44,7 @@ class Listener:
     """What is left, and for how long it was waited for."""
 
 
-def carry_out(session: Session, change: Change, wanted: Plan, path: Path, listener: Listener) -> Outcome:
+def carry_out(session: Session, change: Change, wanted: Plan, listener: Listener) -> Outcome:
     """From what is there to what is declared after the change. Stopped anywhere, the same again goes on from there."""
     done = Outcome()
     first = replace(wanted, steps=tuple(step for step in wanted.steps if step.work not in LAST))
@@ -53,7 +52,7 @@ def carry_out(session: Session, change: Change, wanted: Plan, path: Path, listen
     unfit = [name for name in change.blueprint.group(Role.DIRECTOR) if name in done.report.failed]
     if unfit:
         return done
-    save(path, change)
+    save(change)
     done.declared = True
     listener.declared()
     seen: Mapping[str, HostState | None] = session.observe()
@@ -91,10 +90,11 @@ def _finish(session: Session, done: Outcome, rest: Plan, listener: Listener) -> 
     done.report.remaining = last.remaining
 
 
-def save(path: Path, change: Change) -> None:
+def save(change: Change) -> None:
     """The declaration's new text in place of the old. Raises HostError when somebody has written another one meanwhile."""
     if change.before == change.after:
         return
+    path = change.file
     now = path.read_text(encoding="utf-8")
     if now == change.after:
         return

@@ -1,37 +1,49 @@
-"""A deploy under the cluster's lock, and written down in its history."""
+"""A change under the cluster's lock, and written down in its history."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 
+from cluster.change import Change
 from cluster.errors import RefusedError
 from cluster.history import DONE, FAILED
 from cluster.plan import Plan, Step
+from fleet import change as changes
 from fleet import deployment, history, lock
-from fleet.deployment import Progress, Report
+from fleet.change import Listener, Outcome
 from fleet.lock import Say
 from fleet.session import Result, Session
 
 
-def deploy(session: Session, wanted: Plan, text: str, progress: Progress, say: Say) -> Report:
-    """Does what the plan says. `text` is the declaration's. Raises RefusedError if another operator is or was at work."""
-    with lock.held(session, "deploy", say) as holding:
+def carry_out(session: Session, change: Change, wanted: Plan, listener: Listener, say: Say) -> Outcome:
+    """Does what the plan says. Raises RefusedError if another operator is or was at work."""
+    with lock.held(session, change.what, say) as holding, ExitStack() as stack:
         _still(session, wanted)
-        past = history.read(session)
-        with history.begin(session, "deploy", history.last_text(session, past), text, say, past=past) as record:
+        record = None
+        if change.remembered:
+            past = history.read(session)
+            before = history.last_text(session, past)
+            before = change.before if before is None and change.after != change.before else before
+            record = stack.enter_context(history.begin(session, change.what, before, change.after, say, past=past))
 
-            def told(step: Step, results: Mapping[str, Result] | None) -> None:
-                if results is None:
-                    holding.check()
+        def told(step: Step, results: Mapping[str, Result] | None) -> None:
+            if results is None:
+                holding.check()
+            if record:
                 record.changed |= {name for name, result in (results or {}).items() if result.changed}
-                progress(step, results)
+            listener.step(step, results)
 
-            report = deployment.carry_out(session, wanted, told)
-            record.end(_result(wanted, report), record.changed)
-            return report
+        done = changes.carry_out(session, change, wanted, replace(listener, step=told))
+        if record:
+            record.end(_result(wanted, done), record.changed)
+        return done
 
 
-def _result(wanted: Plan, report: Report) -> str:
-    if report.failed:
-        return f"{FAILED}: {', '.join(sorted(report.failed))}"
+def _result(wanted: Plan, done: Outcome) -> str:
+    if done.report.failed:
+        return f"{FAILED}: {', '.join(sorted(done.report.failed))}"
+    if done.left:
+        return f"{DONE}, but for what is still used: {'; '.join(done.left)}"
     return f"{DONE}, but not on {', '.join(wanted.unreachable)}" if wanted.unreachable else DONE
 
 
