@@ -4,7 +4,7 @@ Loaded by a command when it is called: `lbctl --help` must not wait for pydantic
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,8 +16,13 @@ from cli.session import cluster_file, of
 if TYPE_CHECKING:
     from cluster.change import Change, Drain
     from cluster.declaration import Declaration
+    from cluster.footprint import Blueprint
+    from cluster.observed import HostState
     from cluster.plan import Plan
+    from fleet.change import Outcome
     from fleet.session import Session
+
+    Seen = Mapping[str, HostState | None]
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 OnlyPlan = Annotated[bool, typer.Option("--plan", help="Show what would be done, and change nothing.")]
@@ -55,8 +60,8 @@ class Asked:
 
     what: str
     """As the history will say it."""
-    edit: Callable[[str], str] = lambda text: text
-    """From the declaration's text to the one that it is to have."""
+    edit: Callable[[str, "Declaration"], str] = lambda text, _: text
+    """From the declaration's text, and what it says, to the text that it is to have."""
     drain: "Drain | None" = None
     idle: frozenset[str] = frozenset()
     dead: frozenset[str] = frozenset()
@@ -66,6 +71,8 @@ class Asked:
     notes: tuple[str, ...] = field(default=())
     check: Callable[["Declaration", "Declaration"], None] | None = None
     """Raises an LbctlError where this must not be asked for: before and after."""
+    judge: Callable[["Blueprint", "Seen"], None] | None = None
+    """Raises an LbctlError where it must not be done as hosts are now."""
 
 
 def drain(text: str, *, cut: bool = False) -> "Drain":
@@ -82,8 +89,8 @@ def drain(text: str, *, cut: bool = False) -> "Drain":
         raise RequestError(f"--drain: {error}", cure="such as --drain 10m, --drain 0, --drain forever") from None
 
 
-def run(ctx: typer.Context, cluster: str | None, asked: Asked, manner: Manner) -> None:
-    """The whole command. Ends with DESIGN's exit codes."""
+def run(ctx: typer.Context, cluster: str | None, asked: Asked, manner: Manner) -> "Outcome | None":
+    """The whole command; what came of it, None for a plan. Raises typer.Exit or an LbctlError with DESIGN's exit codes."""
     from fleet import source  # noqa: PLC0415
 
     path = cluster_file(ctx, cluster)
@@ -91,19 +98,23 @@ def run(ctx: typer.Context, cluster: str | None, asked: Asked, manner: Manner) -
     # Only now: it changes the whole process, and a mistake in a file is said without it.
     import fleet.green  # noqa: F401, PLC0415
     from cli import printing  # noqa: PLC0415
+    from cluster.plan import plan  # noqa: PLC0415
     from fleet import deployment  # noqa: PLC0415
     from fleet.session import Session  # noqa: PLC0415
 
     if not manner.json:
         printing.which(change.blueprint.declaration)
     with Session(change.blueprint, overwrite=manner.overwrite) as session:
-        wanted = deployment.look_and_plan(session)
+        seen = session.observe()
+        wanted = plan(session.blueprint, seen, session.unreachable)
+        if asked.judge and not wanted.none_asked:
+            asked.judge(session.blueprint, seen)
         wanted = replace(wanted, notes=(*wanted.notes, *asked.notes, *_must_move(change)))
         if manner.only_plan:
             texts = deployment.texts(session, wanted) if manner.diff and not manner.json else None
             printing.plan(wanted, texts, as_json=manner.json)
-            return
-        _do(ctx, session, change, wanted, manner)
+            return None
+        return _do(ctx, session, change, wanted, manner)
 
 
 def _change(path: Path, text: str, asked: Asked) -> "Change":
@@ -112,7 +123,7 @@ def _change(path: Path, text: str, asked: Asked) -> "Change":
     from fleet import source  # noqa: PLC0415
 
     before = read(text, str(path))
-    after = asked.edit(text)
+    after = asked.edit(text, before)
     blueprint = source.blueprint(path, after)
     if asked.check:
         asked.check(before, blueprint.declaration)
@@ -137,7 +148,7 @@ def _must_move(change: "Change") -> tuple[str, ...]:
     return clients_must_move(read(change.before, str(change.file)), change.blueprint.declaration)
 
 
-def _do(ctx: typer.Context, session: "Session", change: "Change", wanted: "Plan", manner: Manner) -> None:
+def _do(ctx: typer.Context, session: "Session", change: "Change", wanted: "Plan", manner: Manner) -> "Outcome":
     from cli import printing  # noqa: PLC0415
     from cluster.change import refuse  # noqa: PLC0415
     from cluster.errors import Exit  # noqa: PLC0415
@@ -163,6 +174,7 @@ def _do(ctx: typer.Context, session: "Session", change: "Change", wanted: "Plan"
     printing.outcome(wanted, done, as_json=manner.json)
     if done.report.failed or wanted.unreachable:
         raise typer.Exit(int(Exit.FAILED))
+    return done
 
 
 def _agreed(wanted: "Plan", declaration: "Declaration", *, yes: bool) -> None:

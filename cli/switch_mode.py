@@ -48,8 +48,8 @@ def switch_mode(
         raise RequestError("say which mode, or --resume, or --abort", cure="such as lbctl switch-mode nat")
     if mode is None:
         found = text_to_go_on_with(ctx, cluster, abort=abort)
-        run(ctx, cluster, Asked(found.what, lambda _: found.text, wait), manner)
+        run(ctx, cluster, Asked(found.what, lambda _text, _: found.text, wait), manner)
         return
     if mode not in set(Mode):
         raise RequestError(f'"{mode}" is no mode', cure="dr, tun or nat")
-    run(ctx, cluster, Asked(f"switch-mode {mode}", lambda text: with_value(text, ("mode",), mode), wait), manner)
+    run(ctx, cluster, Asked(f"switch-mode {mode}", lambda text, _: with_value(text, ("mode",), mode), wait), manner)

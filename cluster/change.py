@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cluster.declaration import Declaration
-from cluster.errors import RefusedError
+from cluster.errors import HostError, RefusedError
 from cluster.footprint import ALL_MODES, Blueprint
 from cluster.keepalived import endpoints
 from cluster.observed import Connection, HostState
@@ -117,3 +117,25 @@ def refuse(change: Change, wanted: Plan) -> None:
             f"{gone} cannot be reached, so it cannot hand over or be emptied: {wanted.unreachable[gone]}",
             cure="mend that; or, where it is gone for good, say so with --dead",
         )
+    known = set(change.blueprint.former.hosts()) if change.blueprint.former else set(wanted.unreachable)
+    new = next((name for name in wanted.unreachable if name not in known), None)
+    if new:
+        raise HostError(
+            f"{new} cannot be reached, so nothing was changed: {wanted.unreachable[new]}",
+            cure="lbctl logs in to it by SSH: mend that, or say how with --ssh-host and --ssh-user",
+        )
+
+
+def refuse_last(blueprint: Blueprint, server: str, seen: Mapping[str, HostState | None]) -> None:
+    """Raises RefusedError if a service would be left without any live server when this one gets no more connections."""
+    address = blueprint.host(server).address
+    others = {host.address for name, host in blueprint.declaration.real_server.items() if name != server and host.share}
+    for name in blueprint.declaration.director:
+        state = seen.get(name)
+        for service in state.services if state else ():
+            alive = {d.address for d in service.destinations if d.weight}
+            if address in alive and not alive & others:
+                raise RefusedError(
+                    f"{server} is the only live server of {service.endpoint} (on {name}): it would be served by nobody",
+                    cure="bring another one back first (lbctl verify says which answer); --force does it all the same",
+                )
