@@ -178,6 +178,12 @@ def _do(ctx: typer.Context, session: "Session", change: "Change", wanted: "Plan"
 
 
 def _agreed(wanted: "Plan", declaration: "Declaration", *, yes: bool) -> None:
+    """Raises RefusedError."""
+    hosts = ", ".join(wanted.hosts) or "the declaration"
+    confirmed(f"Change {hosts} of cluster {declaration.name} ({declaration.source})?", yes=yes)
+
+
+def confirmed(question: str, *, yes: bool) -> None:
     """Asks on a terminal; without one, and without --yes, refuses. Raises RefusedError."""
     from cluster.errors import RefusedError  # noqa: PLC0415
 
@@ -187,8 +193,7 @@ def _agreed(wanted: "Plan", declaration: "Declaration", *, yes: bool) -> None:
         raise RefusedError(
             "there is nobody to ask whether to go on; nothing was changed", cure="--yes goes on without asking"
         )
-    hosts = ", ".join(wanted.hosts) or "the declaration"
-    if not typer.confirm(f"Change {hosts} of cluster {declaration.name} ({declaration.source})?"):
+    if not typer.confirm(question):
         raise RefusedError("not agreed to; nothing was changed")
 
 

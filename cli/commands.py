@@ -32,6 +32,7 @@ COMMANDS = {
     "switch-mode": Entry("Another forwarding method, while clients are served.", "cli.switch_mode:switch_mode"),
     "director": Entry("Add a keepalived node to a running cluster, or take one out.", "cli.director:app"),
     "real-server": Entry("Add a database server, let one rest, or take one out.", "cli.real_server:app"),
+    "failover": Entry("Let another director take over, and say what it cost.", "cli.failover:failover"),
     "rollback": Entry("Return to the declaration from before a change.", "cli.rollback:rollback"),
     "uninstall": Entry("Take away all that lbctl put on the hosts.", "cli.rollback:uninstall"),
     "verify": Entry("Connect as a client does, and see which servers answer.", "cli.verify:verify"),

@@ -1,7 +1,7 @@
 """A change under the cluster's lock, and written down in its history."""
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from cluster.change import Change
@@ -37,6 +37,15 @@ def carry_out(session: Session, change: Change, wanted: Plan, listener: Listener
         if record:
             record.end(_result(wanted, done), record.changed)
         return done
+
+
+@contextmanager
+def noted(session: Session, what: str, text: str, say: Say) -> Iterator[None]:
+    """For a command that changes no declaration: under the lock, and in the history."""
+    with lock.held(session, what, say):
+        past = history.read(session)
+        with history.begin(session, what, history.last_text(session, past), text, say, past=past):
+            yield
 
 
 def _result(wanted: Plan, done: Outcome) -> str:
