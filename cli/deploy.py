@@ -37,12 +37,14 @@ def deploy(
     # Only now: it changes the whole process, and a mistake in a file is said without it.
     import fleet.green  # noqa: F401, PLC0415
     from cli import printing  # noqa: PLC0415
-    from fleet import deployment, recorded  # noqa: PLC0415
+    from fleet import deployment, lock, recorded  # noqa: PLC0415
     from fleet.session import Session  # noqa: PLC0415
 
     if not json_:
         printing.which(blueprint.declaration)
     with Session(blueprint, overwrite=overwrite) as session:
+        # Hosts that another operator's command is at work on would be waited for.
+        lock.refuse_if_held(session)
         wanted = deployment.look_and_plan(session)
         if not json_ and not wanted.none_asked:
             printing.plan(wanted, None)

@@ -88,7 +88,7 @@ def test_the_second_operator_is_refused_and_the_first_one_finishes(cluster: Clus
     with at_work(cluster, Mode.TUN) as first:
         assert locked(cluster) == ["lb1", "lb2"]
         said = refused(cluster, "deploy", "--yes")
-        assert f"locked (on lb1) by {first_user(cluster)} on " in said
+        assert f"locked (on lb1, lb2) by {first_user(cluster)} on " in said
         assert f"(process {first.pid}) since " in said
         assert "UTC: deploy; last sign of life " in said
         assert "nothing was changed" in said
@@ -97,7 +97,6 @@ def test_the_second_operator_is_refused_and_the_first_one_finishes(cluster: Clus
         assert plain.status != 0
         assert "the cluster is locked" in plain.output
         assert plain.changed == []
-        assert cluster.lbctl("plan").status == Exit.DONE  # who only looks need not wait
         assert changes(cluster)[-1]["result"] == "under way"
         sign = f"stat -c %Y {LOCK_FILE}"
         times = {name: cluster.on(name, sign) for name in ("lb1", "lb2")}
