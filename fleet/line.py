@@ -67,7 +67,9 @@ class HostLine:
             return self.tell(script)  # it is not the connection: to renew it would cut off the steps
         try:
             self._host.connector.connect()
-        except (LbctlError, ConnectError) as error:
+        except LbctlError as error:
+            return Answer(failed=error.message.removeprefix(f"{self._name}: "))
+        except ConnectError as error:
             return Answer(failed=str(error))
         try:
             return self.tell(script)
