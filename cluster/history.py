@@ -84,9 +84,13 @@ class Lock:
     directors: tuple[str, ...]
     broken: str = ""
 
+    def has_ended(self, here: str, runs: Callable[[int], bool]) -> bool:
+        """Whether its owner is known to be gone. `here` is this machine, and `runs` says whether a process of its lives."""
+        return bool(self.owner and here and self.owner.machine == here and not runs(self.owner.pid))
+
     def why_stale(self, here: str, runs: Callable[[int], bool]) -> str:
-        """Why nobody is at work any more, or "". `here` is this machine, and `runs` says whether a process of its lives."""
-        if self.owner and self.owner.machine == here and here and not runs(self.owner.pid):
+        """Why nobody is at work any more, or "". Arguments as of `has_ended`."""
+        if self.owner and self.has_ended(here, runs):
             return f"its process {self.owner.pid} on this machine has ended"
         return f"no sign of life for {span(self.silent_for)}" if self.silent_for > STALE_AFTER else ""
 

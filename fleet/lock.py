@@ -141,7 +141,8 @@ def why_stale(lock: Lock) -> str:
 def refuse_if_held(session: Session) -> None:
     """Before a plan is made and a question asked: raises RefusedError if the lock is held. To take it decides all the same."""
     for lock in found_on(session.lines(), {}):
-        raise _refused(lock)
+        if not lock.has_ended(here.machine(), here.runs):
+            raise _refused(lock)
 
 
 def found(session: Session) -> tuple[Lock, ...]:

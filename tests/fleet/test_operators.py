@@ -166,7 +166,6 @@ def test_killed(directors: Directors) -> None:
     with directors.operator() as first:
         first.kill()
         first.wait(60)
-    assert f"its process {first.pid} on this machine has ended" in directors.refused("deploy", "--yes")
     assert directors.changes() == [(1, "unfinished")]
     assert "nobody to ask" in directors.refused("unlock")
     assert directors.locked() == ["lb1", "lb2"]
@@ -175,6 +174,17 @@ def test_killed(directors: Directors) -> None:
     assert directors.locked() == []
     with directors.operator() as second:
         second.communicate("done\n", timeout=60)
+    assert directors.changes() == [(1, "unfinished"), (2, "done")]
+
+
+def test_the_lock_of_one_that_was_killed_on_this_machine_is_taken_over(directors: Directors) -> None:
+    with directors.operator() as first:
+        first.kill()
+        first.wait(60)
+    assert directors.locked() == ["lb1", "lb2"]
+    with directors.operator() as second:
+        second.communicate("done\n", timeout=60)
+    assert directors.locked() == []
     assert directors.changes() == [(1, "unfinished"), (2, "done")]
 
 
