@@ -8,7 +8,18 @@ Software is installed first, everywhere: a daemon without its configuration does
 3. Directors change one at a time: passive ones first, the active one last. Nobody was cut off: servers carry both ways.
 4. What no mode in use needs any more is taken away, from real servers first: nothing sends there any more.
 
-After each of them, and after each host within them, every service is served by the old way or the new.
+THE INVARIANT. After each of them, after each host within them, and after each single difference on a host, whichever of the hosts
+of one step are ahead of others:
+
+* every endpoint that is declared before and after is served, and every server in rotation there answers clients, by the old way
+  or the new;
+* at most one host answers for an address: never do two directors hold it, never does a real server give it away;
+* established connections find their way as before, by the method and the return path under which they began;
+* a plan made anew from there, because this one was cut short, leads to the same end, where nothing is left to do.
+
+`cluster.flow` says what that means for a packet; tests/cluster/test_replay.py replays plans between any two states against it,
+with a dead server or a host that cannot be reached. Known and not held: when nat's gateway begins to float on a single director
+that serves by nat, servers are sent to it before a director has it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,7 +30,7 @@ from cluster import interfaces
 from cluster.difference import Action, Difference, differences
 from cluster.footprint import Blueprint
 from cluster.observed import HostState
-from cluster.order import modes_in_use, modes_to_keep, not_open, standing_down, telling, turns
+from cluster.order import modes_in_use, modes_to_keep, not_open, standing_down, telling, turns, way_back
 from cluster.parts import Thing
 from cluster.vocabulary import Mode
 
@@ -96,8 +107,11 @@ def plan(
     moved = [HostState() if state else None for state in directors.values()]
     keep, why = modes_to_keep(declaration, moved, servers.values())
     in_use = modes_in_use(declaration, telling(blueprint, directors))
-    planner = _Planner(blueprint, in_use, keep)
+    planner = _Planner(blueprint, in_use, keep, way_back(declaration, seen, moved=True))
     steps = tuple(planner.steps(directors, servers))
+    if planner.held_back:
+        on = ", ".join(sorted(planner.held_back))
+        why = "; ".join(filter(None, (why, f"nat's way back on {on}: connections may still use it")))
     none_asked = not any(seen.values())
     notes = (f"kept for now: {why}",) if why and not steps and not none_asked else ()
     remarks = (note for name, state in seen.items() if state for note in interfaces.notes(blueprint, name, state))
@@ -125,6 +139,10 @@ class _Planner:
     blueprint: Blueprint
     in_use: frozenset[Mode]
     keep: frozenset[Mode]
+    held: frozenset[Thing]
+    """Nothing of these is taken away now."""
+    held_back: set[str] = field(default_factory=set)
+    """Hosts where something of them would be, else."""
 
     def steps(
         self, directors: Mapping[str, HostState | None], servers: Mapping[str, HostState | None]
@@ -159,7 +177,11 @@ class _Planner:
     def changes(self, work: Work, name: str, state: HostState, modes: frozenset[Mode]) -> tuple[Difference, ...]:
         found = differences(self.blueprint.footprint(name, modes, state), self.blueprint.known(name), state)
         action = Action.REMOVE if work is Work.RETIRE else Action.BUILD
-        return tuple(d for d in found if d.action is action and _belongs(d, work))
+        mine = tuple(d for d in found if d.action is action and _belongs(d, work))
+        if work is not Work.RETIRE or self.held.isdisjoint(d.thing for d in mine):
+            return mine
+        self.held_back.add(name)
+        return tuple(d for d in mine if d.thing not in self.held)
 
     def told(self, servers: Mapping[str, HostState | None], modes: frozenset[Mode]) -> Iterator[tuple[str, str]]:
         """Servers that refuse what directors send by one of `modes`, or would, and what a person must do about it."""

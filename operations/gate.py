@@ -10,7 +10,7 @@ from pyinfra import host as current
 from pyinfra.api import FunctionCommand, Host, operation
 
 from cluster.difference import Action
-from cluster.order import not_open, not_ready
+from cluster.order import not_open, not_ready, parted
 from cluster.parts import Thing
 from cluster.vocabulary import Role
 from operations import observation
@@ -23,6 +23,17 @@ from operations.thing import Commands, fails_alone, refused
 def passed() -> Commands:
     """Directors: stop here if changing this one could send clients to a server that is not ready for it."""
     if current.state.is_executing and (reason := _reason(current)):
+        yield FunctionCommand(refused, (f"not changed: {reason}",), {})
+
+
+@operation()
+@fails_alone
+def agreed() -> Commands:
+    """A director whose turn it is: stop here if it would go over to terms on which a peer and it would not hear each other."""
+    plan = observation.blueprint(current)
+    if current.state.is_executing and (
+        reason := parted(plan.declaration, observation.name_of(current), states(current, "directors"), plan.contract)
+    ):
         yield FunctionCommand(refused, (f"not changed: {reason}",), {})
 
 
@@ -40,8 +51,8 @@ def _reason(host: Host) -> str | None:
     lacking = {name: what for name in servers if (what := _lacking(host, name))}
     directors = [name for name in failed(host) if plan.role(name) is Role.DIRECTOR]
     refusing = {name: what for name in servers if (what := _lacking(host, name, database=True))}
-    seen = observation.seen(host)
-    return not_ready(plan.declaration, seen, servers, lacking, directors) or not_open(
+    seen, others = observation.seen(host), states(host, "directors").values()
+    return not_ready(plan.declaration, seen, servers, lacking, directors, others=others) or not_open(
         plan.declaration, seen, servers, refusing
     )
 
