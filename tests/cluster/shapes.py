@@ -100,7 +100,7 @@ def _trees(draw: st.DrawFn, directors: int) -> dict[str, Any]:
 
 def _moves_gateway(old: Declaration, new: Declaration) -> bool:
     """nat's gateway begins to float, or ceases to, while answers go there. A deploy prepares servers first, and these send
-    answers to an address that no director has yet: a known fault of the order, which is not replayed.
+    answers to an address that no director has yet: a known fault of the order, which has a test of its own.
     """
     return old.mode is Mode.NAT and old.nat.gateway != new.nat.gateway
 

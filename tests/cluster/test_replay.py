@@ -177,6 +177,13 @@ def test_every_prefix_of_a_change_of_mode_serves(old: Mode, new: Mode, directors
     replayed(Change(before, after, IFUPDOWN), Random(1), stops=1)  # noqa: S311 (no secret)
 
 
+@pytest.mark.xfail(strict=True, reason="servers are sent to nat's new gateway before a director has it")
+def test_every_prefix_serves_while_nats_gateway_begins_to_float() -> None:
+    """The one known gap, which `cluster.plan` names: a second director joins one that serves by nat at its own address."""
+    alone, pair = (Variant(Mode.NAT, directors=directors).declaration for directors in (1, 2))
+    replayed(Change(alone, pair, IFUPDOWN), Random(1), stops=0)  # noqa: S311 (no secret)
+
+
 _NO_HURRY = [HealthCheck.too_slow, HealthCheck.filter_too_much]
 _AS_FOUND = (Phase.explicit, Phase.reuse, Phase.generate)
 """Without shrinking, which takes minutes here; a change is told in a few lines anyway."""
@@ -196,7 +203,7 @@ def test_the_same_in_many_shapes(change: Change, seed: int) -> None:
 
 
 @pytest.mark.soak
-@settings(max_examples=50, suppress_health_check=_NO_HURRY, phases=_AS_FOUND)
+@settings(max_examples=10, suppress_health_check=_NO_HURRY, phases=_AS_FOUND)
 @given(changes(), st.integers(0, 2**32))
 def test_the_same_cut_short_at_every_place(change: Change, seed: int) -> None:
     replayed(change, Random(seed), stops=1000)  # noqa: S311 (no secret)
