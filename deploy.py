@@ -11,6 +11,7 @@ from operations import director, gate, observation, packages, real_server
 is_director = "directors" in host.groups
 
 if is_director:
+    director.refuse_locked()
     director.refuse_hand_edited()
 packages.install()
 
@@ -29,6 +30,11 @@ for turn in host.loop(range(len(observation.blueprint(host).declaration.director
         director.configure()
 
 gate.reached(name="gate: directors are done")
+
+if is_director:
+    director.withdraw()
+
+gate.reached(name="gate: nobody is sent the old way")
 
 if is_director:
     director.retire()

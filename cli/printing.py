@@ -8,8 +8,10 @@ from typing import Any
 from rich.console import Console
 
 from cli import show
+from cluster.change import Change
 from cluster.declaration import Declaration
 from cluster.plan import Plan, Step
+from fleet.change import Listener, Outcome
 from fleet.deployment import Report
 from fleet.session import Result
 
@@ -55,6 +57,11 @@ def steps(as_json: bool) -> Callable[[Step, Mapping[str, Result] | None], None]:
     return told
 
 
+def note(as_json: bool) -> Callable[[str], None]:  # noqa: FBT001
+    """A listener for what an operator should know; beside JSON it goes to standard error."""
+    return lambda text: Console(highlight=False, soft_wrap=True, markup=False, stderr=as_json).print(text, style="cyan")
+
+
 def report(wanted: Plan, done: Report, *, as_json: bool) -> None:
     """How a deploy ended: what changed where, what failed and what to do next."""
     if as_json:
@@ -73,6 +80,36 @@ def report(wanted: Plan, done: Report, *, as_json: bool) -> None:
         console.print(note, style="cyan")
     if done.failed or wanted.unreachable:
         console.print("→ mend that, then `lbctl deploy` again: what is done is not done twice.", style="red")
+
+
+def listener(change: Change, *, as_json: bool) -> Listener:
+    """Says each step, that the declaration was written, and what is waited for: once, and again when it changes."""
+    console, last = _console(), [""]
+
+    def declared() -> None:
+        if change.before != change.after and not as_json:
+            console.print(f"{change.file} says it now", style="green")
+
+    def waiting(left: tuple[str, ...], seconds: float) -> None:
+        text = "; ".join(left)
+        if text != last[0] and not as_json:
+            last[0] = text
+            console.print(f"  … waits ({seconds:.0f} s): {text}", style="dim")
+
+    return Listener(steps(as_json), declared, waiting)
+
+
+def outcome(wanted: Plan, done: Outcome, *, as_json: bool) -> None:
+    """How a change ended."""
+    if as_json:
+        shown = _report(wanted, done.report) | {"declared": done.declared, "left": list(done.left)}
+        print(json.dumps(shown, indent=2))
+        return
+    report(wanted, done.report, as_json=False)
+    if done.left:
+        console = _console()
+        console.print(f"Still used, so it stays: {'; '.join(done.left)}", style="cyan")
+        console.print("→ nothing breaks; `lbctl deploy` takes it away later, --cut ends what is left", style="cyan")
 
 
 def _report(wanted: Plan, done: Report) -> dict[str, Any]:

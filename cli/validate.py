@@ -107,5 +107,10 @@ def _summary(file: str, declaration: "Declaration") -> list[str]:
     lines += ["directors"]
     lines += columns([(n, str(h.address), h.interface, f"priority {h.priority}") for n, h in d.director.items()])
     lines += ["real servers"]
-    lines += columns([(n, str(h.address), h.interface, f"weight {h.weight}") for n, h in d.real_server.items()])
+    lines += columns(
+        [
+            (n, str(h.address), h.interface, f"weight {h.weight}{', drained' if h.drained else ''}")
+            for n, h in d.real_server.items()
+        ]
+    )
     return lines

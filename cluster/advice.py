@@ -48,12 +48,13 @@ def other_modes(declaration: Declaration) -> dict[Mode, str]:
 def _redundancy(d: Declaration) -> Iterator[Problem]:
     if len(d.director) == 1:
         yield ("director",), "there is one director: when it is down, so are all services"
-    serving = [name for name, server in d.real_server.items() if server.weight]
+    serving = [name for name, server in d.real_server.items() if server.share]
     if len(serving) == 1:
         yield ("real_server",), f"only {serving[0]} serves: when it is down, so are all services"
     for name, server in d.real_server.items():
-        if not server.weight:
-            yield ("real_server", name, "weight"), f"{name} gets no new connections: its weight is 0"
+        if not server.share:
+            why = "it is drained" if server.drained else "its weight is 0"
+            yield ("real_server", name), f"{name} gets no new connections: {why}"
 
 
 @_advice

@@ -201,9 +201,16 @@ class RealServer(_Strict):
     address: Address
     interface: Interface = "eth0"
     weight: Weight = 10
+    drained: Switch = False
+    """True: it gets no new connections, and keeps those that it has (`lbctl real-server drain`)."""
     boot_files: BootFiles | None = None
     """None: the cluster's."""
     ssh: Ssh | None = None
+
+    @property
+    def share(self) -> int:
+        """The weight by which it gets new connections."""
+        return 0 if self.drained else self.weight
 
 
 class ClientHost(_Strict):

@@ -13,7 +13,7 @@ from typing import Any
 from cluster import boot
 from cluster.binding import refusals
 from cluster.observed import HostState, SeenUnit
-from cluster.parts import File, Footprint, Link, Part, Route, Rule, Thing, Unit, proc_path, staged_path
+from cluster.parts import RECORDS, File, Footprint, Link, Part, Route, Rule, Thing, Unit, proc_path, staged_path
 from cluster.table import drift
 
 Found = tuple[str, Any, str]
@@ -64,6 +64,9 @@ def differences(wanted: Footprint, known: Footprint, seen: HostState) -> tuple[D
         for p in reversed(known)
         for kind, item, what in _Leftovers(p, wanted, seen).all()
     ]
+    if not wanted and seen.records:
+        # A host that leaves. Last: what was to be put back was put back from there.
+        remove.append(Difference(Thing.KERNEL, Action.REMOVE, RECORDS, "records", f"remove {' and '.join(RECORDS)}"))
     return (*build, *remove)
 
 
@@ -179,6 +182,16 @@ class _Leftovers:
             for half in sorted(self.seen.half_written):
                 if fnmatchcase(half, staged_path(file.path)):
                     yield "half-written file", half, f"remove {half} (half-written)"
+        yield from self.users()
+
+    def users(self) -> Iterator[Found]:
+        """After the service that runs as one of them."""
+        for user in self.part.database_users:
+            if user in self.seen.database_users and not self._wanted("database_users", user):
+                yield "database user", user, f"remove database user {user}@localhost"
+        for user in self.part.users:
+            if user in self.seen.users and not self._wanted("users", user):
+                yield "user", user, f"remove system user {user}"
 
     def _wanted(self, kind: str, item: object) -> bool:
         return any(item in getattr(part, kind) for part in self.wanted)

@@ -7,14 +7,23 @@ another mode (the return path takes replies from the server's own address only, 
 import hashlib
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from cluster import boot
-from cluster.declaration import Connections, Declaration, Tun
+from cluster.declaration import Connections, Declaration, Director, RealServer, Tun
 from cluster.directors import DirectorParts
-from cluster.keepalived import Left, configuration, contract, floating_addresses, hand_over_seconds
+from cluster.keepalived import (
+    Configuration,
+    Endpoint,
+    Left,
+    configuration,
+    contract,
+    fading,
+    floating_addresses,
+    hand_over_seconds,
+)
 from cluster.kit import LIBRARY, Kit, Render
 from cluster.observed import HostState
 from cluster.parts import File, Footprint, Part, Table, Thing, Unit
@@ -26,12 +35,22 @@ ALL_MODES = frozenset(Mode)
 
 @dataclass(frozen=True)
 class Blueprint:
-    """From a declaration to footprints. `password` is VRRP's, already read; None where there is none."""
+    """From a declaration to footprints. `password` is VRRP's, already read; None where there is none.
+
+    `former` and `leaving` are for a change that takes hosts out of the cluster: what was declared before it, and who of that is
+    to carry nothing any more. `drained`: modes that no connection uses any more, which was seen; so nothing of them is kept.
+    """
 
     declaration: Declaration
     render: Render
     password: str | None = field(default=None, repr=False)
-    _made: dict[tuple[str, frozenset[Mode], int], Footprint] = field(default_factory=dict, repr=False, compare=False)
+    former: Declaration | None = None
+    leaving: frozenset[str] = frozenset()
+    drained: frozenset[Mode] = frozenset()
+    _made: dict[tuple[str, frozenset[Mode], int, tuple[Endpoint, ...]], Footprint] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    _confs: dict[tuple[str, Left, tuple[Endpoint, ...]], File] = field(default_factory=dict, repr=False, compare=False)
 
     def to_json(self) -> str:
         """How pyinfra shows it in `debug-inventory`: the secret stays out."""
@@ -42,9 +61,21 @@ class Blueprint:
         """The hash of what directors must agree on."""
         return contract(self.declaration, self.password)
 
-    def keepalived_conf(self, director: str, without: Left = frozenset()) -> File:
-        """keepalived.conf of one director, without the given servers in the given services."""
-        model = configuration(self.declaration, director, self.password, without)
+    def keepalived_conf(self, director: str, without: Left = frozenset(), former: tuple[Endpoint, ...] = ()) -> File:
+        """keepalived.conf of one director, without the given servers in the given services, and with `former` places of services
+        that it goes on serving.
+        """
+        key = director, frozenset(without), former
+        if key not in self._confs:
+            self._confs[key] = self._conf(configuration(self.declaration, director, self.password, without, former))
+        return self._confs[key]
+
+    def former_places(self, director: str, seen: HostState | None) -> tuple[Endpoint, ...]:
+        """What a director that stays serves at former places of services (`cluster.keepalived.fading`)."""
+        served = (service.endpoint for service in seen.services) if seen else ()
+        return () if director in self.leaving else fading(self.declaration, director, served)
+
+    def _conf(self, model: Configuration) -> File:
         values = {"configuration": model, "cluster": self.declaration.name, "contract": self.contract}
         return File(
             "/etc/keepalived/keepalived.conf",
@@ -54,16 +85,35 @@ class Blueprint:
             guarded=True,
         )
 
+    def group(self, role: Role) -> tuple[str, ...]:
+        """All hosts of one kind, in the order of the declaration; those that leave come last."""
+        d, before = self.declaration, self.former
+        now = d.director if role is Role.DIRECTOR else d.real_server
+        then = () if before is None else before.director if role is Role.DIRECTOR else before.real_server
+        return (*now, *(name for name in then if name in self.leaving and name not in now))
+
+    def host(self, name: str) -> Director | RealServer:
+        """What is declared of a host, or was before it leaves. Raises KeyError."""
+        if self.former is not None and name in self.leaving:
+            return self.former.host(name)
+        return self.declaration.host(name)
+
     def footprint(self, host: str, modes: AbstractSet[Mode], seen: HostState | None = None) -> Footprint:
         """All that `host` must carry so that every one of `modes` works there. What depends on its devices is as `seen`.
 
         Files for the next boot that depend on the host are marked; `cluster.boot.on_host` picks those that belong there.
         """
-        key = (host, frozenset(modes), self._mtu(host, seen))
+        if host in self.leaving:
+            return ()
+        former = self.former_places(host, seen) if self.role(host) is Role.DIRECTOR else ()
+        key = (host, frozenset(modes), self._mtu(host, seen), former)
         if key not in self._made:
             parts: list[Part]
             if self.role(host) is Role.DIRECTOR:
-                parts = [*DirectorParts(self.declaration, self.render).parts(host, modes), self._keepalived(host)]
+                parts = [
+                    *DirectorParts(self.declaration, self.render).parts(host, modes),
+                    self._keepalived(host, former),
+                ]
             else:
                 parts = list(RealServerParts(self.declaration, self.render, key[2]).parts(host, modes))
             parts.append(boot.networkd(Kit(self.declaration, self.render)))
@@ -75,7 +125,12 @@ class Blueprint:
         """All that a declaration of these hosts could have left on `host`: by any mode, by each of nat's return paths, for either
         kind of boot, and the health service also where nobody asks for it now. What of it is there and not wanted is a leftover.
         """
-        key = (host, frozenset[Mode](), 0)
+        if self.former is not None and host in self.leaving:
+            known = self._before.known(host)
+            # Galera takes a user away on all servers at once: the health services of those that stay ask as this one.
+            stay = not self.leaving.issuperset(self.former.real_server)
+            return tuple(replace(part, database_users=()) for part in known) if stay else known
+        key = (host, frozenset[Mode](), 0, ())
         if key not in self._made:
             footprints = [way.footprint(host, ALL_MODES) for way in self._ways]
             parts = [part for footprint in footprints for part in footprint]
@@ -83,6 +138,11 @@ class Blueprint:
                 parts.append(RealServerParts(self._ways[0].declaration, self.render).clustercheck())
             self._made[key] = merged(parts)
         return self._made[key]
+
+    @cached_property
+    def _before(self) -> "Blueprint":
+        """The cluster before the change that this blueprint is for."""
+        return Blueprint(self.former or self.declaration, self.render, self.password)
 
     @cached_property
     def _ways(self) -> tuple["Blueprint", ...]:
@@ -98,7 +158,7 @@ class Blueprint:
 
     def boot_files(self, host: str) -> BootFiles:
         """Who is declared to read the host's files at boot."""
-        return self.declaration.host(host).boot_files or self.declaration.boot_files
+        return self.host(host).boot_files or self.declaration.boot_files
 
     def _mtu(self, host: str, seen: HostState | None) -> int:
         """Of the largest packet that real server `host` sends through its interface; the usual one while that is not known."""
@@ -107,10 +167,10 @@ class Blueprint:
         return link.mtu if link and link.mtu else ETHERNET_MTU
 
     def role(self, host: str) -> Role:
-        return Role.DIRECTOR if host in self.declaration.director else Role.REAL_SERVER
+        return Role.DIRECTOR if isinstance(self.host(host), Director) else Role.REAL_SERVER
 
-    def _keepalived(self, name: str) -> Part:
-        conf = self.keepalived_conf(name)
+    def _keepalived(self, name: str, former: tuple[Endpoint, ...]) -> Part:
+        conf = self.keepalived_conf(name, former=former)
         hand_over = File(f"{LIBRARY}/hand-over", self.render("hand-over.j2", {}), mode=0o755)
         text = self.render("keepalived.drop-in.j2", {"wait": hand_over_seconds(self.declaration)})
         drop_in = File("/etc/systemd/system/keepalived.service.d/lbctl.conf", text)
@@ -119,13 +179,14 @@ class Blueprint:
             packages=("keepalived", "ipvsadm"),
             files=(hand_over, drop_in, conf),
             units=(Unit("keepalived.service", revision=conf.sha256, reload=True, ours=False),),
-            table=table(self.declaration, name),
+            table=table(self.declaration, name, former),
         )
 
 
-def table(declaration: Declaration, director: str) -> Table:
-    """What this director's IPVS table must hold."""
-    return Table(configuration(declaration, director).virtual_servers, frozenset(floating_addresses(declaration)))
+def table(declaration: Declaration, director: str, former: tuple[Endpoint, ...] = ()) -> Table:
+    """What this director's IPVS table must hold, with `former` places of services that it goes on serving."""
+    servers = configuration(declaration, director, former=former).virtual_servers
+    return Table(servers, frozenset(floating_addresses(declaration)))
 
 
 def merged(parts: Iterable[Part]) -> Footprint:

@@ -21,7 +21,7 @@ _SOURCE = re.compile(r"source(?:-directory)?\s+(?:/etc/network/)?interfaces\.d(?
 def notes(blueprint: Blueprint, host: str, seen: HostState) -> Iterator[str]:
     """What a person should know and do about this host, each a text of one or more lines."""
     declaration = blueprint.declaration
-    choice, interface = blueprint.boot_files(host), declaration.host(host).interface
+    choice, interface = blueprint.boot_files(host), blueprint.host(host).interface
     boot = seen.boot_files if choice is BootFiles.AUTO else choice
     devices = {link.name for part in blueprint.footprint(host, {declaration.mode}) for link in part.links}
     if seen.network_file and boot is BootFiles.IFUPDOWN:

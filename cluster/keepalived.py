@@ -6,7 +6,7 @@ the id of the sync daemon (differing ids lose every connection at failover, sile
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -114,6 +114,24 @@ def endpoints(declaration: Declaration, director: str) -> tuple[Endpoint, ...]:
     return tuple(each())
 
 
+def fading(declaration: Declaration, director: str, served: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+    """Which of those that this director serves are former places of declared services: nat's own ports, of a mode that is left,
+    or at an address that was the gateway before.
+
+    They are served, by nat, for as long as clients are connected there: an application learns a new port at its own pace.
+    """
+    own = {declaration.gateway_for(director), declaration.director[director].address}
+    now = {(e.address, e.port, e.protocol) for e in endpoints(declaration, director)}
+    there = {(e.address, e.port, e.protocol) for e in served} - now
+    return tuple(
+        Endpoint(name, address, service.nat_port, service.protocol)
+        for name, service in declaration.service.items()
+        if service.nat_port
+        for address in sorted(own)
+        if (address, service.nat_port, service.protocol) in there
+    )
+
+
 Left = AbstractSet[tuple[str, str]]
 """Pairs of service and real server that are left out of a configuration."""
 
@@ -129,9 +147,15 @@ def contract(declaration: Declaration, password: str | None) -> str:
 
 
 def configuration(
-    declaration: Declaration, director: str, password: str | None = None, without: Left = frozenset()
+    declaration: Declaration,
+    director: str,
+    password: str | None = None,
+    without: Left = frozenset(),
+    former: tuple[Endpoint, ...] = (),
 ) -> Configuration:
-    """The configuration of one director, without the given servers in the given services."""
+    """The configuration of one director, without the given servers in the given services, and with `former` places
+    of services (`fading`).
+    """
     me = declaration.director[director]
     instance = _instance(declaration, director, password)
     sync = declaration.vrrp.synchronise_connections and len(declaration.director) > 1 and instance
@@ -147,8 +171,9 @@ def configuration(
             for server in declaration.real_server.values()
             if server.address in declaration.network
         ),
-        virtual_servers=tuple(
-            _virtual_server(declaration, endpoint, without) for endpoint in endpoints(declaration, director)
+        virtual_servers=(
+            *(_virtual_server(declaration, e, declaration.mode, without) for e in endpoints(declaration, director)),
+            *(_virtual_server(declaration, e, Mode.NAT) for e in former),
         ),
     )
 
@@ -198,13 +223,15 @@ def _instance(declaration: Declaration, director: str, password: str | None) -> 
     )
 
 
-def _virtual_server(declaration: Declaration, endpoint: Endpoint, without: Left) -> VirtualServer:
+def _virtual_server(
+    declaration: Declaration, endpoint: Endpoint, mode: Mode, without: Left = frozenset()
+) -> VirtualServer:
     service = declaration.service[endpoint.service]
     weights = weights_for(service, declaration)
     return VirtualServer(
         endpoint=endpoint,
         scheduler=service.scheduler,
-        mode=declaration.mode,
+        mode=mode,
         every=declaration.health.every,
         alpha=declaration.health.alpha,
         persistence_timeout=int(service.persistence.timeout) if service.persistence else None,
@@ -223,7 +250,7 @@ def weights_for(service: Service, declaration: Declaration) -> dict[str, int]:
     With scheduler "fo" (the heaviest live server gets all) weights must differ, or directors may choose differently: servers
     rank by weight, and where weights are equal by their order in the declaration. 0 stays 0.
     """
-    declared = {name: server.weight for name, server in declaration.real_server.items()}
+    declared = {name: server.share for name, server in declaration.real_server.items()}
     if service.scheduler != "fo":
         return declared
     ranked = sorted((name for name in declared if declared[name]), key=lambda name: -declared[name])

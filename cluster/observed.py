@@ -10,6 +10,7 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from cluster.errors import HostError
+from cluster.history import SeenLock
 from cluster.keepalived import Endpoint
 from cluster.listening import SeenBind, SeenListener, bind, listeners
 from cluster.parts import Address, Chain, Route, Rule
@@ -78,6 +79,17 @@ class SeenService:
 
 
 @dataclass(frozen=True)
+class Connection:
+    """An established connection to a service of this server."""
+
+    local: IPv4Address
+    """The server's own end: its own address, or a VIP."""
+    peer: IPv4Address
+    port: int = 0
+    """The peer's."""
+
+
+@dataclass(frozen=True)
 class InterfacesLine:
     """A line of /etc/network/interfaces, or of a file beside it that is not ours, by which ifupdown does something."""
 
@@ -97,6 +109,8 @@ class HostState:
     """Values by their path under /proc/sys."""
     before: Mapping[str, str] = field(default_factory=dict)
     """Values from before our first change, by key."""
+    records: bool = False
+    """Whether we keep records there (`cluster.parts.RECORDS`)."""
     packages: frozenset[str] = frozenset()
     users: frozenset[str] = frozenset()
     modules: frozenset[str] = frozenset()
@@ -124,8 +138,11 @@ class HostState:
     """The name of the .network file that systemd-networkd took for the interface; empty where it does not look after it."""
     interfaces: tuple[InterfacesLine, ...] = ()
     """Of ifupdown's files: `source`, stanzas and hooks."""
-    established: tuple[tuple[IPv4Address, IPv4Address], ...] = ()
-    """Established connections to this server's services: (its own end's address, the other end's)."""
+    established: tuple[Connection, ...] = ()
+    """Established connections to this server's services."""
+
+    lock: SeenLock | None = None
+    """Directors: the cluster's lock, if somebody holds it."""
 
     def holds(self, address: IPv4Address) -> bool:
         """Whether any device but a silent one of a real server has the address."""
@@ -217,7 +234,9 @@ def _state(sections: Mapping[str, list[str]]) -> HostState:
         boot_files=BootFiles.NETWORKD if network_file else ifupdown,
         network_file=network_file,
         interfaces=tuple(_interfaces_line(line) for line in sections.get("interfaces", [])),
+        records="there" in "".join(sections.get("records", [])),
         established=_established(words("established")),
+        lock=next((SeenLock.read(line) for line in sections.get("cluster-lock", []) if line.strip()), None),
     )
 
 
@@ -357,10 +376,11 @@ def _hexadecimal(text: str) -> tuple[IPv4Address, int]:
     return IPv4Address(int(address, 16)), int(port, 16)
 
 
-def _established(lines: Iterable[list[str]]) -> tuple[tuple[IPv4Address, IPv4Address], ...]:
+def _established(lines: Iterable[list[str]]) -> tuple[Connection, ...]:
     """From `ss -Htn state established`: Recv-Q Send-Q Local:Port Peer:Port."""
 
-    def address(text: str) -> IPv4Address:
-        return IPv4Address(text.rsplit(":", 1)[0].strip("[]").removeprefix("::ffff:").split("%")[0])
+    def end(text: str) -> tuple[IPv4Address, int]:
+        address, _, port = text.rpartition(":")
+        return IPv4Address(address.strip("[]").removeprefix("::ffff:").split("%")[0]), int(port)
 
-    return tuple((address(words[2]), address(words[3])) for words in lines if "::1" not in words[2])
+    return tuple(Connection(end(words[2])[0], *end(words[3])) for words in lines if "::1" not in words[2])

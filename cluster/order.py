@@ -1,11 +1,12 @@
 """Who goes when, and what must stay: pure decisions about the directors' turn and about what is still in use."""
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 
 from cluster.declaration import Declaration
 from cluster.footprint import ALL_MODES, Blueprint, table
-from cluster.keepalived import endpoints, floating_addresses
-from cluster.observed import HostState
+from cluster.keepalived import Endpoint, endpoints, floating_addresses
+from cluster.observed import Connection, HostState
 from cluster.parts import Thing
 from cluster.table import drift
 from cluster.vocabulary import Mode, ReturnPath
@@ -18,14 +19,25 @@ def turns(declaration: Declaration, seen: Mapping[str, HostState], contract: str
 
     Passive ones first, the one that holds the virtual addresses last: what is wrong shows where no client is. When nobody
     holds them the preferred one goes first, so that it becomes the active one. And when what peers must agree on changes, the
-    active one goes first: it must have changed before others come back, or come for the first time.
+    active one goes first: it must have changed before others come back. One that does not run comes last of all: the others
+    must know it by then, or it would not hear them, and hold the addresses too.
     """
     active = {name for name in declaration.director if name in seen and is_active(declaration, seen[name])}
     preferred = sorted(declaration.director, key=lambda name: -declaration.director[name].priority)
     if not active:
         return tuple(preferred)
     active_first = _on_other_terms(active, seen, contract)
-    return tuple(sorted(preferred, key=lambda name: (name in active) is not active_first))
+
+    def place(name: str) -> tuple[bool, bool]:
+        return not (name in seen and runs_keepalived(seen[name])), (name in active) is not active_first
+
+    return tuple(sorted(preferred, key=place))
+
+
+def runs_keepalived(seen: HostState) -> bool:
+    """Whether keepalived runs on this director."""
+    unit = seen.units.get("keepalived.service")
+    return unit is not None and unit.active
 
 
 def standing_down(declaration: Declaration, seen: Mapping[str, HostState], contract: str) -> tuple[str, ...]:
@@ -34,11 +46,7 @@ def standing_down(declaration: Declaration, seen: Mapping[str, HostState], contr
     `contract` is the hash of the new terms. Peers on different terms reject each other, and both would hold the virtual
     addresses. Until they are back there is no redundancy.
     """
-    running = {
-        name
-        for name, state in seen.items()
-        if name in declaration.director and (unit := state.units.get("keepalived.service")) and unit.active
-    }
+    running = {name for name, state in seen.items() if name in declaration.director and runs_keepalived(state)}
     active = {name for name in running if is_active(declaration, seen[name])}
     if not _on_other_terms(active, seen, contract):
         return ()
@@ -97,6 +105,18 @@ def left_out(declaration: Declaration, director: str, seen: HostState) -> frozen
     return frozenset(dead)
 
 
+def not_by_declared_method(declaration: Declaration, director: str, seen: HostState) -> frozenset[Mode]:
+    """The methods other than the declared one by which this director serves what is declared."""
+    declared = {(e.address, e.port) for e in endpoints(declaration, director)}
+    used = {
+        d.mode
+        for service in seen.services
+        if (service.endpoint.address, service.endpoint.port) in declared
+        for d in service.destinations
+    }
+    return frozenset(used - {declaration.mode})
+
+
 def is_active(declaration: Declaration, seen: HostState) -> bool:
     """Whether this director holds what floats between them."""
     return any(seen.holds(address) for address in floating_addresses(declaration))
@@ -110,23 +130,88 @@ def modes_in_use(declaration: Declaration, directors: Iterable[HostState | None]
     return frozenset(modes)
 
 
+def clung_to(
+    blueprint: Blueprint, directors: Mapping[str, HostState | None], *, quiet: bool = False
+) -> dict[str, tuple[Endpoint, ...]]:
+    """Of each director: the former places of services where clients are connected, to this one or to another, which would
+    take over.
+
+    `quiet`: closed connections count as well. The kernel forgets one two minutes after its end (`connections.closing`), so that
+    nobody has come for as long. Who connects anew for each request is connected only for moments.
+    """
+    former = {name: blueprint.former_places(name, state) for name, state in directors.items()}
+    busy = {
+        place
+        for name, state in directors.items()
+        for place in former[name]
+        if state and _used(place, state, quiet=quiet)
+    }
+    return {name: tuple(place for place in places if place in busy) for name, places in former.items()}
+
+
+def _used(place: Endpoint, director: HostState, *, quiet: bool) -> bool:
+    return any(
+        d.active or (quiet and d.inactive)
+        for service in director.services
+        if (service.endpoint.address, service.endpoint.port) == (place.address, place.port)
+        for d in service.destinations
+    )
+
+
+def modes_now(blueprint: Blueprint, directors: Mapping[str, HostState | None]) -> frozenset[Mode]:
+    """The declared mode, those that directors use, and those that clients still use."""
+    in_tables = modes_in_use(blueprint.declaration, telling(blueprint, directors))
+    former = any(blueprint.former_places(name, state) for name, state in directors.items())
+    return in_tables | ({Mode.NAT} if former else frozenset())
+
+
 def telling(blueprint: Blueprint, directors: Mapping[str, HostState | None]) -> list[HostState]:
     """The directors whose tables tell which methods are in use.
 
     Not those whose keepalived runs what is declared: what their tables have otherwise is drift, which is mended next.
     """
     runs = {
-        name: blueprint.keepalived_conf(name).sha256 == unit.revision
+        name: unit.revision == blueprint.keepalived_conf(name, former=blueprint.former_places(name, state)).sha256
         for name, state in directors.items()
-        if state and (unit := state.units.get("keepalived.service")) and unit.active
+        if state and name not in blueprint.leaving and (unit := state.units.get("keepalived.service")) and unit.active
     }
     return [state for name, state in directors.items() if state and not runs.get(name)]
 
 
+def may_use(declaration: Declaration, mode: Mode, connection: Connection) -> bool:
+    """Whether an established connection of a server could have come by `mode`: by nat to the server's own address, by dr and tun
+    to a VIP. Connections between the cluster's own hosts (replication, checks) did not, unless directors put their own address
+    in the client's place.
+    """
+    own = set(declaration.addresses().values())
+    if mode is Mode.NAT and declaration.nat.return_path is ReturnPath.SNAT:
+        own -= {director.address for director in declaration.director.values()}
+    by_nat = connection.local not in declaration.vips
+    return by_nat is (mode is Mode.NAT) and connection.peer not in own
+
+
+def in_use_by(
+    declaration: Declaration, modes: Iterable[Mode], servers: Mapping[str, HostState | None]
+) -> frozenset[tuple[str, Connection]]:
+    """The established connections that could have come by one of `modes`, each with its server."""
+    return frozenset(
+        (name, connection)
+        for name, state in servers.items()
+        if state
+        for connection in state.established
+        if any(may_use(declaration, mode, connection) for mode in modes)
+    )
+
+
 def modes_to_keep(
-    declaration: Declaration, directors: Iterable[HostState | None], servers: Iterable[HostState | None]
+    declaration: Declaration,
+    directors: Iterable[HostState | None],
+    servers: Iterable[HostState | None],
+    drained: AbstractSet[Mode] = frozenset(),
 ) -> tuple[frozenset[Mode], str]:
     """The modes whose footprint must stay, and why any but the declared one does (for people; "" when none does).
+
+    `drained`: those of which it is known that no established connection uses them.
 
     Established connections keep their method until they end, and the kernel does not show it. So a mode that no director uses
     any more stays as long as a connection could be using it: nat at a server's own address, dr and tun at a VIP. Connections
@@ -137,27 +222,30 @@ def modes_to_keep(
     seen_in_use = modes_in_use(declaration, [state for state in directors if state])
     unsure = "not every director could be asked"
     kept = {mode: "a director uses it" if mode in seen_in_use else unsure for mode in used - {declaration.mode}}
-    own = set(declaration.addresses().values())
     for state in servers:
-        for mode in ALL_MODES - used:
+        for mode in ALL_MODES - used - drained:
             if state is None:
                 kept[mode] = "not every server could be asked"
                 continue
-            count = sum((local in own) is (mode is Mode.NAT) and peer not in own for local, peer in state.established)
-            if count:
+            if any(may_use(declaration, mode, connection) for connection in state.established):
                 kept[mode] = "established connections may still use it"
     why = "; ".join(f"{mode}: {reason}" for mode, reason in sorted(kept.items()))
     return frozenset({declaration.mode, *kept}), why
 
 
 def way_back(
-    declaration: Declaration, seen: Mapping[str, HostState | None], *, moved: bool = False
+    declaration: Declaration,
+    seen: Mapping[str, HostState | None],
+    *,
+    moved: bool = False,
+    drained: AbstractSet[Mode] = frozenset(),
 ) -> frozenset[Thing]:
     """Things of which nothing may be taken away now: by them the answers of nat connections find their way.
 
     A mode that is kept is kept as it is declared now. But directors that have not moved, and connections that are established,
     go by the return path under which they began: by the server's rule, or with the director as its client as long as that
-    translates (vs.conntrack says so). `moved`: every director that was seen will have moved by then.
+    translates (vs.conntrack says so). `moved`: every director that was seen will have moved by then. `drained`: as for
+    `modes_to_keep`.
     """
     directors = [seen.get(name) for name in declaration.director]
     clients = {director.address for director in declaration.director.values()}
@@ -168,7 +256,9 @@ def way_back(
         held |= {Thing.RETURN_PATH, Thing.FORWARDING, Thing.MASQUERADE}
     for name, server in declaration.real_server.items():
         state = seen.get(name)
-        peers = {peer for local, peer in state.established if local == server.address} if state else clients
+        peers = {c.peer for c in state.established if c.local == server.address} if state else clients
+        if Mode.NAT in drained:
+            continue
         if peers - own:
             held |= {Thing.RETURN_PATH, Thing.FORWARDING, Thing.MASQUERADE}
         if translating and peers & clients:
@@ -181,12 +271,19 @@ def _goes_another_way(declaration: Declaration, director: HostState) -> bool:
     return Mode.NAT in director.modes and (declaration.mode is not Mode.NAT or _other_way_back(declaration, director))
 
 
-def unsettled(declaration: Declaration, name: str, seen: HostState, others: Iterable[HostState]) -> str | None:
-    """What director `name` still lacks before it can be relied on, judged by its kernel; None when nothing.
+def unsettled(
+    declaration: Declaration,
+    name: str,
+    seen: HostState,
+    others: Iterable[HostState],
+    former: tuple[Endpoint, ...] = (),
+) -> str | None:
+    """What director `name` still lacks before it can be relied on, judged by its kernel; None when nothing. `former`: places of
+    services that it goes on serving.
 
     Servers that fail their check are rightly missing from the table; what is there must be as declared.
     """
-    _, differs = next(drift(table(declaration, name), seen), (None, None))
+    _, differs = next(drift(table(declaration, name, former), seen), (None, None))
     if differs:
         return f"the kernel's table: {differs}"
     floating = floating_addresses(declaration)
@@ -214,7 +311,7 @@ def not_ready(
     for it changes what changes for the one of `others` that serves.
     """
     serving = next((state for state in (director, *others) if state and state.modes), director)
-    changing = bool(serving.modes) and (serving.modes != {declaration.mode} or _other_way_back(declaration, serving))
+    changing = bool(serving.modes - {declaration.mode}) or _other_way_back(declaration, serving)
     for name, state in servers.items():
         if state and lacking.get(name) and _may_serve(declaration, state):
             return f"{name} may be in rotation and is not ready for {declaration.mode}: {lacking[name]}"
@@ -259,7 +356,7 @@ def not_open(
         reached = set()
     for name, what in refusing.items():
         state, server = servers.get(name), declaration.real_server[name]
-        if state and server.weight and server.address not in reached and (starting or _may_serve(declaration, state)):
+        if state and server.share and server.address not in reached and (starting or _may_serve(declaration, state)):
             return f"clients would be refused by {name}. {what}"
     return None
 

@@ -181,6 +181,9 @@ Footprint = tuple[Part, ...]
 """Parts in the order of `Thing`, at most one of each."""
 
 
+RECORDS = ("/var/lib/lbctl", "/run/lbctl")
+"""What we keep on a host about ourselves: how things were before, what runs, who did what."""
+
 LOCK = "/run/lbctl.lock"
 """Held on a host by whatever changes it: a run that was interrupted may still be at work there when the next one comes."""
 

@@ -5,8 +5,10 @@ Software is installed first, everywhere: a daemon without its configuration does
 1. Real servers get what the declared mode needs, and keep what directors use now.
 2. Where what directors must agree on changes, the passive ones stop.
    MySQL is restarted where that is all that a VIP needs, on one server after another.
-3. Directors change one at a time: passive ones first, the active one last. Nobody was cut off: servers carry both ways.
-4. What no mode in use needs any more is taken away, from real servers first: nothing sends there any more.
+3. A director that leaves the cluster stops; another one has what it held before it lets go.
+4. Directors change one at a time: passive ones first, the active one last. Nobody was cut off: servers carry both ways.
+   Former places of services (nat's own ports) are served as long as clients are connected there.
+5. What no mode in use needs any more is taken away, from real servers first: nothing sends there any more.
 
 THE INVARIANT. After each of them, after each host within them, and after each single difference on a host, whichever of the hosts
 of one step are ahead of others:
@@ -23,16 +25,27 @@ that serves by nat, servers are sent to it before a director has it.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from cluster import interfaces
 from cluster.difference import Action, Difference, differences
 from cluster.footprint import Blueprint
+from cluster.keepalived import Endpoint
 from cluster.observed import HostState
-from cluster.order import modes_in_use, modes_to_keep, not_open, standing_down, telling, turns, way_back
+from cluster.order import (
+    clung_to,
+    is_active,
+    modes_now,
+    modes_to_keep,
+    not_open,
+    runs_keepalived,
+    standing_down,
+    turns,
+    way_back,
+)
 from cluster.parts import Thing
-from cluster.vocabulary import Mode
+from cluster.vocabulary import Mode, Role
 
 
 class Work(StrEnum):
@@ -42,7 +55,9 @@ class Work(StrEnum):
     PREPARE = "prepare"
     RESTART = "restart"
     STAND_DOWN = "stand down"
+    LEAVE = "leave"
     CONFIGURE = "configure"
+    WITHDRAW = "withdraw"
     RETIRE = "retire"
 
 
@@ -65,6 +80,9 @@ STOP = (
     ),
 )
 """What a passive director does while what peers must agree on changes."""
+
+LEAVE = (replace(STOP[0], what="stop keepalived for good; what it holds goes to another director first"),)
+"""What a director does that leaves the cluster."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +119,18 @@ def plan(
 ) -> Plan:
     """The steps from what was seen (None: could not be asked) to the declaration."""
     declaration = blueprint.declaration
-    directors = {name: seen.get(name) for name in declaration.director}
-    servers = {name: seen.get(name) for name in declaration.real_server}
+    directors = {name: seen.get(name) for name in blueprint.group(Role.DIRECTOR)}
+    servers = {name: seen.get(name) for name in blueprint.group(Role.REAL_SERVER)}
+    staying = {name: state for name, state in directors.items() if name not in blueprint.leaving}
     # When things are taken away every director that can be asked has moved to the declared mode: an empty table says as much.
-    moved = [HostState() if state else None for state in directors.values()]
-    keep, why = modes_to_keep(declaration, moved, servers.values())
-    in_use = modes_in_use(declaration, telling(blueprint, directors))
-    planner = _Planner(blueprint, in_use, keep, way_back(declaration, seen, moved=True))
+    moved = [HostState() if state else None for state in staying.values()]
+    used = [state for name, state in servers.items() if name not in blueprint.leaving]
+    keep, why = modes_to_keep(declaration, moved, used, blueprint.drained)
+    clung = clung_to(blueprint, directors)
+    if ports := sorted({str(place) for places in clung.values() for place in places}):
+        keep, why = keep | {Mode.NAT}, f"{why}; clients are connected to {', '.join(ports)} (nat)".removeprefix("; ")
+    held = way_back(declaration, seen, moved=True, drained=blueprint.drained)
+    planner = _Planner(blueprint, modes_now(blueprint, directors), keep, clung, held)
     steps = tuple(planner.steps(directors, servers))
     if planner.held_back:
         on = ", ".join(sorted(planner.held_back))
@@ -120,7 +143,7 @@ def plan(
         (*notes, *remarks),
         dict(unreachable or {}),
         dict(planner.hand_edited(steps, seen)),
-        dict(planner.told(servers, in_use)),
+        dict(planner.told(servers, planner.in_use)),
         dict(planner.refused(steps, seen)),
         none_asked,
     )
@@ -139,6 +162,8 @@ class _Planner:
     blueprint: Blueprint
     in_use: frozenset[Mode]
     keep: frozenset[Mode]
+    clung: Mapping[str, tuple[Endpoint, ...]]
+    """Former places of services where clients are connected, by director."""
     held: frozenset[Thing]
     """Nothing of these is taken away now."""
     held_back: set[str] = field(default_factory=set)
@@ -151,7 +176,8 @@ class _Planner:
         yield from self.step(Work.PREPARE, "prepare real servers", servers, self.in_use)
         for name, state in servers.items():
             yield from self.step(Work.RESTART, f"restart MySQL on {name}", {name: state}, self.in_use)
-        asked = {name: state for name, state in directors.items() if state}
+        yield from self.leaving(directors)
+        asked = {name: state for name, state in directors.items() if state and name not in self.blueprint.leaving}
         declaration, contract = self.blueprint.declaration, self.blueprint.contract
         passive = standing_down(declaration, asked, contract)
         if passive:
@@ -161,9 +187,34 @@ class _Planner:
                 dict.fromkeys(passive, STOP),
             )
         for name in turns(declaration, asked, contract):
-            yield from self.step(Work.CONFIGURE, f"configure director {name}", {name: directors[name]}, self.in_use)
+            if name in asked:
+                yield from self.step(Work.CONFIGURE, f"configure director {name}", {name: asked[name]}, self.in_use)
+        yield from self.withdrawing(asked)
         yield from self.step(Work.RETIRE, "take away what real servers no longer need", servers, self.keep)
         yield from self.step(Work.RETIRE, "take away what directors no longer need", directors, self.keep)
+
+    def leaving(self, directors: Mapping[str, HostState | None]) -> Iterator[Step]:
+        """Passive ones first: what is active hands over to one that stays, or to nobody, when all leave."""
+        runs = {
+            name: state
+            for name, state in directors.items()
+            if state and name in self.blueprint.leaving and runs_keepalived(state)
+        }
+        before = self.blueprint.former or self.blueprint.declaration
+        for name in sorted(runs, key=lambda name: is_active(before, runs[name])):
+            yield Step(Work.LEAVE, f"director {name} stops for good", {name: LEAVE})
+
+    def withdrawing(self, asked: Mapping[str, HostState]) -> Iterator[Step]:
+        """Former places of services are given up, unless clients are connected there."""
+        changes = {}
+        for name, state in asked.items():
+            places = [place for place in self.blueprint.former_places(name, state) if place not in self.clung[name]]
+            if places:
+                conf = self.blueprint.keepalived_conf(name, former=self.clung[name])
+                what = f"rewrite {conf.path}: {', '.join(map(str, places))} no longer served"
+                changes[name] = (Difference(Thing.KEEPALIVED, Action.BUILD, conf, "file", what),)
+        if changes:
+            yield Step(Work.WITHDRAW, "give up former ports", changes)
 
     def step(
         self, work: Work, title: str, hosts: Mapping[str, HostState | None], modes: frozenset[Mode]

@@ -204,8 +204,8 @@ def _ports_of_the_directors_themselves(d: Declaration) -> Iterator[Problem]:
 
 @_rule
 def _weights(d: Declaration) -> Iterator[Problem]:
-    if not any(server.weight for server in d.real_server.values()):
-        yield ("real_server",), "all weights are 0: nobody would be served; give at least one server a weight"
+    if not any(server.share for server in d.real_server.values()):
+        yield ("real_server",), "all are drained or of weight 0: nobody would be served; leave at least one in rotation"
 
 
 @_rule

@@ -47,7 +47,7 @@ TAIL = """
 - VIPs and the gateway lie in `network` and are no host's address. No two services share an address and port.
 - Directors lie in `network`. So do real servers, unless the mode is tun.
 - No host is named twice, no address is given twice. A real server is not a director.
-- Priorities differ. At least one weight is above 0.
+- Priorities differ. At least one server is in rotation: not drained, its weight above 0.
 - VRRP 3: no password. VRRP 2: whole seconds, and a password of 1 to 8 characters. (VRRP 2 has room for eight; keepalived cuts
   what is longer. The how-to's own password has ten.)
 - `persistence` is not combined with scheduler `fo`, which sends all to one server already.
@@ -175,6 +175,7 @@ MEANING: dict[str, str] = {
     "director.NAME.ssh": "See [ssh].",
     "real_server.NAME.address": "Its own address.",
     "real_server.NAME.interface": "The network device that answers leave through.",
+    "real_server.NAME.drained": "`true`: no new connections; those that stand go on. `lbctl real-server drain` writes it.",
     "real_server.NAME.weight": "Share of connections, in schedulers that look at it; rank with `fo`. 0: no new connections.",
     "real_server.NAME.boot_files": "Where it is not the cluster's.",
     "real_server.NAME.ssh": "See [ssh].",

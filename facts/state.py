@@ -10,8 +10,9 @@ from pyinfra.api.exceptions import FactProcessError
 
 from cluster.footprint import GUARD
 from cluster.observed import BusyError, HostState, UnreadableStateError, parse
-from cluster.parts import LOCK, proc_path, staged_path
+from cluster.parts import LOCK, RECORDS, proc_path, staged_path
 from cluster.question import Question
+from facts import kept
 
 LIMIT = 20
 """Seconds that a host has to answer."""
@@ -120,6 +121,7 @@ def _software(asked: Question) -> Iterator[Section]:
             "users",
             f'while IFS=: read -r u _; do for w in {_words(asked.users)}; do [ "$u" = $w ] && echo $u; done; done </etc/passwd',
         )
+    yield "records", f"[ -d {RECORDS[0]} ] && echo there"
     # Built-in modules have a folder, too.
     yield "modules", "for m in ip_vs ipip dummy; do [ -d /sys/module/$m ] && echo $m; done"
 
@@ -171,6 +173,7 @@ def _services(asked: Question) -> Iterator[Section]:
             '[ -f "$f" ] && { read -r r _; c=; read -r c; echo "$u $r $c"; } <"$f"; done',
         )
     if asked.director:
+        yield "cluster-lock", kept.LOCK
         yield "ipvs", "[ -r /proc/net/ip_vs ] && cat /proc/net/ip_vs"
         # Without a table ipvsadm would load the module.
         yield "persistence", "[ -r /proc/net/ip_vs ] && command -v ipvsadm >/dev/null && ipvsadm -Sn | grep -e ' -p '"

@@ -51,7 +51,7 @@ def carry_out(session: Session, wanted: Plan, progress: Progress = _silent) -> R
         if not names:
             continue
         progress(step, None)
-        results = session.run(names, _work(step))
+        results = session.run(names, _WORK[step.work])
         progress(step, results)
         for name, result in results.items():
             if result.changed:
@@ -63,23 +63,22 @@ def carry_out(session: Session, wanted: Plan, progress: Progress = _silent) -> R
     return report
 
 
-def _work(step: Step) -> Callable[[], object]:
-    if step.work is Work.INSTALL:
-        return packages.install
-    if step.work is Work.PREPARE:
-        return real_server.prepare
-    if step.work is Work.RESTART:
-        return real_server.restart
-    if step.work is Work.STAND_DOWN:
-        return director.stand_down
-    if step.work is Work.CONFIGURE:
+def _configure() -> None:
+    gate.passed(name="gate: servers are ready")
+    director.configure()
 
-        def configure() -> None:
-            gate.passed(name="gate: servers are ready")
-            director.configure()
 
-        return configure
-    return real_server.retire  # leftovers are found by the footprint: the same operation for every host
+_WORK: Mapping[Work, Callable[[], object]] = {
+    Work.INSTALL: packages.install,
+    Work.PREPARE: real_server.prepare,
+    Work.RESTART: real_server.restart,
+    Work.STAND_DOWN: director.stand_down,
+    Work.LEAVE: director.leave,
+    Work.CONFIGURE: _configure,
+    Work.WITHDRAW: director.withdraw,
+    # Leftovers are found by the footprint: the same operation for every host.
+    Work.RETIRE: real_server.retire,
+}
 
 
 def texts(session: Session, wanted: Plan) -> dict[str, dict[str, str]]:

@@ -6,7 +6,7 @@ Programs that use a Session import `fleet.green` before everything else.
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -24,6 +24,7 @@ from cluster.footprint import Blueprint
 from cluster.observed import HostState
 from facts.text import texts
 from fleet import source
+from fleet.line import HostLine, Lines
 from operations import observation
 from operations.errors import NoAnswerError
 
@@ -45,8 +46,12 @@ class Result:
 class Session:
     """Connected hosts. Use as a context manager: connections are closed at its end."""
 
-    def __init__(self, blueprint: Blueprint, *, overwrite: bool = False) -> None:
+    def __init__(
+        self, blueprint: Blueprint, *, overwrite: bool = False, groups: Sequence[str] = ("directors", "real_servers")
+    ) -> None:
         self.blueprint = blueprint
+        self.groups = groups
+        """Whom to connect to."""
         self.unreachable: dict[str, str] = {}
         self.overwrite = overwrite
         self._said = _Said()
@@ -85,6 +90,15 @@ class Session:
         looks = {name: gevent.spawn(one, name, host) for name, host in hosts.items() if host.connected}
         gevent.joinall(list(looks.values()), raise_error=True)
         return {name: looks[name].value if name in looks else None for name in hosts}
+
+    def lines(self) -> Lines:
+        """Lines to the directors that can be asked. They stay as they are while steps are taken."""
+        hosts = self._hosts(self._state)
+        return {
+            name: HostLine(self._state, host, name)
+            for name in self.blueprint.declaration.director
+            if (host := hosts[name]).connected and name not in self.unreachable
+        }
 
     def texts(self, paths: Mapping[str, Iterable[str]]) -> dict[str, dict[str, str]]:
         """The redacted texts of files, by host and path."""
@@ -136,7 +150,7 @@ class Session:
     def _new_state(self) -> State:
         groups: dict[str, tuple[list[str], dict[str, Any]]] = {}
         members = []
-        for group in ("directors", "real_servers"):
+        for group in self.groups:
             hosts = source.hosts(self.blueprint, group)
             members += [(name, {**data, "overwrite": self.overwrite}) for name, data in hosts]
             groups[group] = ([name for name, _ in hosts], {})

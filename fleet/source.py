@@ -10,6 +10,7 @@ from cluster.footprint import Blueprint
 from cluster.lines import line_of
 from cluster.reading import Complaint, DeclarationError, read
 from cluster.rules import password_problem
+from cluster.vocabulary import Role
 from templates import render
 
 DEFAULT = "inventory/galera.toml"
@@ -21,10 +22,10 @@ def path_of(given: str | None = None) -> Path:
     return Path(given or os.environ.get(VARIABLE) or DEFAULT)
 
 
-def declaration(path: Path) -> Declaration:
-    """Read and checked. Raises RequestError (a DeclarationError has every fault)."""
+def text(path: Path) -> str:
+    """A declaration as it is written. Raises RequestError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise RequestError(
             f"there is no declaration {path}", cure=f"lbctl init writes one; --cluster FILE or {VARIABLE} names another"
@@ -33,12 +34,16 @@ def declaration(path: Path) -> Declaration:
         raise RequestError(f"{path}: not TOML: it is not UTF-8 text") from None
     except OSError as error:
         raise RequestError(f"{path}: {error.strerror}") from None
-    return read(text, str(path))
 
 
-def blueprint(path: Path) -> Blueprint:
-    """The declaration with its secret: all that is needed to say what hosts must carry."""
-    found = declaration(path)
+def declaration(path: Path) -> Declaration:
+    """Read and checked. Raises RequestError (a DeclarationError has every fault)."""
+    return read(text(path), str(path))
+
+
+def blueprint(path: Path, written: str | None = None) -> Blueprint:
+    """The declaration with its secret: all that is needed to say what hosts must carry. `written`: its text, if it was read."""
+    found = declaration(path) if written is None else read(written, str(path))
     return Blueprint(found, render, _password(found))
 
 
@@ -68,7 +73,7 @@ def _secret(where: Secret, folder: Path) -> str:
 
 def hosts(plan: Blueprint, group: str) -> list[tuple[str, dict[str, Any]]]:
     """pyinfra's view of a group, "directors" or "real_servers": names with their connector, and data."""
-    members = plan.declaration.director if group == "directors" else plan.declaration.real_server
+    members = plan.group(Role.DIRECTOR if group == "directors" else Role.REAL_SERVER)
     return [(f"@{_connector(plan)}/{name}", _data(plan, name)) for name in members]
 
 
@@ -77,9 +82,8 @@ def _connector(plan: Blueprint) -> str:
 
 
 def _data(plan: Blueprint, name: str) -> dict[str, Any]:
-    d = plan.declaration
-    host = d.director.get(name) or d.real_server[name]
-    own, common = host.ssh or Ssh(), d.ssh
+    host = plan.host(name)
+    own, common = host.ssh or Ssh(), plan.declaration.ssh
 
     def chosen(key: str) -> Any:
         return getattr(own if key in own.model_fields_set else common, key)

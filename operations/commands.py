@@ -92,7 +92,8 @@ def _command(difference: Difference, checked: tuple[str, ...], database_socket: 
     if difference.kind in {"package", "unit"} and difference.action is Action.BUILD:
         return ":"  # all at once: packages before, units after everything else
     if difference.kind == "database user":
-        return _database_user(difference.item, database_socket)
+        make = _database_user if difference.action is Action.BUILD else _remove_database_user
+        return make(difference.item, database_socket)
     if difference.kind == "file" and difference.action is Action.BUILD and difference.item.path in checked:
         return checked_file(difference.item)
     return _BUILDERS[difference.kind, difference.action](difference.item)
@@ -185,6 +186,11 @@ def _database_user(name: str, socket: str) -> str:
     return f"$(command -v mariadb || command -v mysql) --no-defaults -S {quote(socket)} -e {quote(statement)}"
 
 
+def _remove_database_user(name: str, socket: str) -> str:
+    statement = f"DROP USER IF EXISTS '{name}'@'localhost'"
+    return f"$(command -v mariadb || command -v mysql) --no-defaults -S {quote(socket)} -e {quote(statement)}"
+
+
 THERE = "'File exists'"
 GONE = {
     "link": "'Cannot find device'",
@@ -242,6 +248,9 @@ def _rule(verb: str, harmless: str) -> Callable[[Rule], str]:
 
 _BUILDERS: dict[tuple[str, Action], Callable[..., str]] = {
     ("user", Action.BUILD): _add_user,
+    ("user", Action.REMOVE): lambda name: f"id -u {quote(name)} >/dev/null 2>&1 && userdel {quote(name)} || :",
+    # Last of all: what was kept for the day it is taken back was taken back by now.
+    ("records", Action.REMOVE): lambda paths: f"rm -rf {' '.join(map(quote, paths))}",
     ("file", Action.BUILD): _file,
     ("file", Action.REMOVE): lambda file: f"keep {quote(file.path)}; rm -f {quote(file.path)}",
     ("half-written file", Action.REMOVE): lambda path: f"rm -f {quote(path)}",

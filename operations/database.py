@@ -79,7 +79,7 @@ def _not_now(where: Host) -> str | None:
     declared, name = observation.blueprint(where).declaration.real_server, observation.name_of(where)
     own = declared[name].address
     sending = [state for state in states(where, "directors").values() if state and own in state.destinations]
-    others = {other: server.address for other, server in declared.items() if other != name and server.weight}
+    others = {other: server.address for other, server in declared.items() if other != name and server.share}
     return why_not_restarted_now(states(where, "real_servers"), sending, others)
 
 

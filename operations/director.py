@@ -5,11 +5,13 @@ from contextlib import suppress
 from pyinfra import host
 from pyinfra.api import deploy
 
+from cluster.history import locks, refusal
 from cluster.observed import HostState
 from cluster.order import standing_down, turns
 from cluster.parts import NETWORK
+from facts import here
 from operations import gate, keepalived, observation, thing
-from operations.errors import NoAnswerError
+from operations.errors import LockedError, NoAnswerError
 from operations.inventory import modes_in_use_now, states
 
 
@@ -37,6 +39,23 @@ def refuse_hand_edited() -> None:
         thing.refuse_hand_edited(host, modes_in_use_now(host))
 
 
+def refuse_locked() -> None:
+    """Raises LockedError while an operator's `lbctl` changes the cluster. Plain pyinfra only looks: a lock is not left to it."""
+    with suppress(NoAnswerError):
+        seen = observation.seen(host).lock
+        for lock in locks({observation.name_of(host): seen}):
+            if not lock.why_stale(here.machine(), here.runs):
+                message, cure = refusal(lock, "")
+                raise LockedError(f"{message}; nothing was changed", cure=cure)
+
+
+@deploy("director")
+def leave() -> None:
+    """This director stops for good. What it holds goes to one that stays before it lets go, if one stays."""
+    keepalived.stopped(name="keepalived stops for good")
+    keepalived.handed_over(name="another director holds the addresses")
+
+
 @deploy("director")
 def configure() -> None:
     """keepalived and what it needs, for the declared mode and those that directors still use."""
@@ -44,6 +63,12 @@ def configure() -> None:
     gate.agreed(name="gate: peers agree")
     thing.present(name="network", things=NETWORK, modes=modes)
     keepalived.configured(name="keepalived", modes=modes)
+
+
+@deploy("director")
+def withdraw() -> None:
+    """Former places of services, once no client is connected there."""
+    keepalived.withdrawn(name="former ports")
 
 
 @deploy("director")

@@ -11,3 +11,7 @@ class HandEditedError(RefusedError, OperationError):
 
 class NoAnswerError(HostError, OperationError):
     """A host's state could not be read."""
+
+
+class LockedError(RefusedError, OperationError):
+    """Another operator's command is changing the cluster."""

@@ -10,12 +10,18 @@ from pyinfra import host as current
 from pyinfra.api import FunctionCommand, Host, operation
 
 from cluster.difference import Action
-from cluster.order import not_open, not_ready, parted
+from cluster.observed import HostState
+from cluster.order import not_by_declared_method, not_open, not_ready, parted
 from cluster.parts import Thing
+from cluster.trial import against, can_try, tried
 from cluster.vocabulary import Role
+from facts.trial import attempt
 from operations import observation
-from operations.inventory import failed, states
-from operations.thing import Commands, fails_alone, refused
+from operations.inventory import directors, failed, state_of, states
+from operations.thing import Commands, fails_alone, refused, watched
+
+TRIAL = 15
+"""Seconds in which a trial of the new method must have gone well."""
 
 
 @operation()
@@ -49,12 +55,33 @@ def _reason(host: Host) -> str | None:
         return None
     servers = states(host, "real_servers")
     lacking = {name: what for name in servers if (what := _lacking(host, name))}
-    directors = [name for name in failed(host) if plan.role(name) is Role.DIRECTOR]
+    failed_before = [name for name in failed(host) if plan.role(name) is Role.DIRECTOR]
     refusing = {name: what for name in servers if (what := _lacking(host, name, database=True))}
     seen, others = observation.seen(host), states(host, "directors").values()
-    return not_ready(plan.declaration, seen, servers, lacking, directors, others=others) or not_open(
-        plan.declaration, seen, servers, refusing
+    return (
+        not_ready(plan.declaration, seen, servers, lacking, failed_before, others=others)
+        or not_open(plan.declaration, seen, servers, refusing)
+        or _trial(host, seen)
     )
+
+
+def _trial(host: Host, seen: HostState) -> str | None:
+    """When the method changes here, a director that no client uses and that has changed shows first that servers answer by it."""
+    declaration = observation.blueprint(host).declaration
+    if not not_by_declared_method(declaration, observation.name_of(host), seen):
+        return None
+    for other in directors(host):
+        name, state = observation.name_of(other), state_of(other)
+        if other is not host and state and can_try(declaration, name, state):
+            return watched(other, _fails, TRIAL)
+    return None
+
+
+def _fails(host: Host) -> str | None:
+    """Health checks have the first word: a server that has just come under the new method waits for its first one."""
+    declaration, name = observation.blueprint(host).declaration, observation.name_of(host)
+    wanted = tried(declaration, name, observation.seen(host))
+    return against(declaration, name, wanted, attempt(host, wanted)) if wanted else f"{name} finds no server alive"
 
 
 def _lacking(host: Host, name: str, *, database: bool = False) -> str | None:

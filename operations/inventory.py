@@ -3,7 +3,7 @@
 from pyinfra.api import Host
 
 from cluster.observed import HostState
-from cluster.order import modes_in_use, telling
+from cluster.order import modes_now
 from cluster.vocabulary import Mode
 from operations import observation
 from operations.errors import NoAnswerError
@@ -16,9 +16,8 @@ def members(host: Host, name: str) -> list[Host]:
 
 
 def modes_in_use_now(host: Host) -> frozenset[Mode]:
-    """The declared mode and those that directors use."""
-    plan = observation.blueprint(host)
-    return modes_in_use(plan.declaration, telling(plan, states(host, "directors")))
+    """The declared mode, those that directors use, and those that clients still use."""
+    return modes_now(observation.blueprint(host), states(host, "directors"))
 
 
 def directors(host: Host) -> list[Host]:

@@ -60,7 +60,7 @@ def asked_of(plan: Blueprint, name: str) -> Question:
     return question(
         plan.known(name),
         director=plan.role(name) is Role.DIRECTOR,
-        interface=declaration.host(name).interface,
+        interface=plan.host(name).interface,
         database_socket=declaration.clustercheck.socket,
         ports=sorted({service.server_port or service.port for service in declaration.service.values()}),
     )

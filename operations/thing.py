@@ -93,8 +93,8 @@ def absent() -> Commands:
     """
     plan = observation.blueprint(current)
     seen_directors, seen_servers = states(current, "directors"), states(current, "real_servers")
-    modes, why_kept = modes_to_keep(plan.declaration, seen_directors.values(), seen_servers.values())
-    held = way_back(plan.declaration, {**seen_directors, **seen_servers})
+    modes, why_kept = modes_to_keep(plan.declaration, seen_directors.values(), seen_servers.values(), plan.drained)
+    held = way_back(plan.declaration, {**seen_directors, **seen_servers}, drained=plan.drained)
     leftovers = [d for d in observation.found(current, modes) if d.action is Action.REMOVE and d.thing not in held]
     if not leftovers:
         current.noop(f"nothing left over{f'; kept: {why_kept}' if why_kept else ''}")
@@ -191,7 +191,8 @@ def _lacking(where: Host, things: Sequence[Thing], modes: frozenset[Mode]) -> st
     plan, name = observation.blueprint(where), observation.name_of(where)
     if Thing.KEEPALIVED in things and plan.role(name) is Role.DIRECTOR:
         others = [state for other, state in states(where, "directors").items() if state and other != name]
-        against = unsettled(plan.declaration, name, observation.seen(where), others)
+        seen = observation.seen(where)
+        against = unsettled(plan.declaration, name, seen, others, plan.former_places(name, seen))
         if against:
             # Another one may have taken over meanwhile: it is looked at anew, too.
             for other in directors(where):

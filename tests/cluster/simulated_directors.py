@@ -4,6 +4,7 @@ As measured with keepalived 2.2.7: a reload compares its file with the file befo
 method puts dead servers back, for good; peers on different terms do not hear each other.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
@@ -46,9 +47,16 @@ class Directors:
     stuck: set[tuple[str, Key, str]] = field(default_factory=set)
     """Director, endpoint and dead server that keepalived believes to be out."""
 
-    def learn(self, blueprint: Blueprint, director: str, without: Left = frozenset()) -> None:
-        text = Text(configuration(blueprint.declaration, director, blueprint.password, without), blueprint.contract)
-        self.texts[blueprint.keepalived_conf(director, without).sha256] = text
+    connections: Counter[tuple[Key, IPv4Address]] = field(default_factory=Counter)
+    """How many are established, by endpoint and server."""
+
+    def learn(
+        self, blueprint: Blueprint, director: str, without: Left = frozenset(), former: tuple[Endpoint, ...] = ()
+    ) -> None:
+        text = Text(
+            configuration(blueprint.declaration, director, blueprint.password, without, former), blueprint.contract
+        )
+        self.texts[blueprint.keepalived_conf(director, without, former).sha256] = text
 
     def start_or_reload(self, name: str) -> None:
         state = self.states[name]
@@ -122,7 +130,10 @@ class Directors:
                 found.setdefault(place, _destination(server, wanted))
             elif stuck not in self.stuck:
                 found.pop(place, None)
-        return replace(there, destinations=tuple(found.values()))
+        key = key_of(there.endpoint)
+        return replace(
+            there, destinations=tuple(replace(d, active=self.connections[key, d.address]) for d in found.values())
+        )
 
     def _table(self, name: str, before: Configuration | None, now: Configuration) -> tuple[SeenService, ...]:
         old = {key_of(server.endpoint): server for server in before.virtual_servers} if before else {}

@@ -4,6 +4,7 @@ As there, each operation looks for itself at what is to be done when its turn co
 step go on in any order among each other.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
@@ -16,23 +17,24 @@ from cluster.flow import Connection, World
 from cluster.footprint import Blueprint
 from cluster.keepalived import Endpoint, Left
 from cluster.kernel import Machine
+from cluster.observed import Connection as Seen
 from cluster.observed import HostState
 from cluster.order import (
+    clung_to,
     left_out,
-    modes_in_use,
+    modes_now,
     modes_to_keep,
     not_open,
     not_ready,
     parted,
     standing_down,
-    telling,
     unsettled,
     way_back,
 )
-from cluster.parts import NETWORK, Thing
+from cluster.parts import NETWORK, Thing, Unit
 from cluster.plan import Plan, Step, Work, plan
 from cluster.vocabulary import Mode, Role
-from tests.cluster.simulated_directors import Directors
+from tests.cluster.simulated_directors import Directors, key_of
 from tests.cluster.simulated_host import applied, bare, in_order
 
 Place = tuple[IPv4Address, str]
@@ -69,6 +71,7 @@ class Cluster:
         other = Cluster(self.places, dict(self.states), self.dead, self.asks_clustercheck)
         own = self.directors
         other.directors.texts, other.directors.runs = dict(own.texts), dict(own.runs)
+        other.directors.connections = own.connections
         other.directors.masters, other.directors.stuck = set(own.masters), set(own.stuck)
         return other
 
@@ -83,13 +86,15 @@ class Cluster:
 
     def establish(self, connections: Iterable[Connection]) -> None:
         """These and no other connections are established: servers show them."""
-        ends: dict[IPv4Address, list[tuple[IPv4Address, IPv4Address]]] = {}
+        ends: dict[IPv4Address, list[Seen]] = {}
+        self.directors.connections = Counter()
         for c in connections:
             own = c.destination.address if c.destination.mode is Mode.NAT else c.endpoint.address
-            ends.setdefault(c.destination.address, []).append((own, c.server_sees))
+            ends.setdefault(c.destination.address, []).append(Seen(own, c.server_sees))
+            self.directors.connections[key_of(c.endpoint), c.destination.address] += 1
         for name, (address, _) in self.places.items():
-            established = tuple(sorted(ends.get(address, ())))
-            self.states[name] = replace(self.states[name], established=established)
+            self.states[name] = replace(self.states[name], established=tuple(ends.get(address, ())))
+        self.directors.check()
 
 
 @dataclass
@@ -118,8 +123,6 @@ class Operator:
 
     def deploy(self) -> Iterator[str]:
         """Does what the plan says, one difference after the other; says each after it was done."""
-        for name in self.declaration.director:
-            self.cluster.directors.learn(self.blueprint, name)
         found = self.plan()
         if found.refused or found.hand_edited:
             return
@@ -145,6 +148,7 @@ class Operator:
             Work.PREPARE: self.prepare,
             Work.STAND_DOWN: self.stand_down,
             Work.CONFIGURE: self.configure,
+            Work.WITHDRAW: self.withdraw,
             Work.RETIRE: self.retire,
         }[step.work](name)
 
@@ -167,6 +171,7 @@ class Operator:
             self.failed[name] = why
             return
         yield from self.present(name, NETWORK)
+        self.cluster.directors.learn(self.blueprint, name, former=self.former(name))
         missing = by_things(self.found(name, self.in_use()), (Thing.KEEPALIVED,), Action.BUILD)
         if any(d.kind == "table" for d in missing):
             raise AssertionError(f"{name}: the table drifts: {missing[0].what}")
@@ -175,12 +180,26 @@ class Operator:
             missing = by_things(self.found(name, self.in_use()), (Thing.KEEPALIVED,), Action.BUILD)
         yield from self.script(name, missing)
         others = [state for other, state in self.asked(self.declaration.director).items() if other != name]
-        if why := unsettled(self.declaration, name, self.cluster.states[name], others):
+        if why := unsettled(self.declaration, name, self.cluster.states[name], others, self.former(name)):
             self.failed[name] = why
+
+    def withdraw(self, name: str) -> Iterator[str]:
+        stay = clung_to(self.blueprint, self.seen(self.declaration.director)).get(name, ())
+        if self.former(name) == stay:
+            return
+        self.cluster.directors.learn(self.blueprint, name, former=stay)
+        conf = self.blueprint.keepalived_conf(name, former=stay)
+        unit = Unit("keepalived.service", revision=conf.sha256, reload=True, ours=False)
+        rewrite = Difference(Thing.KEEPALIVED, Action.BUILD, conf, "file", f"rewrite {conf.path}")
+        reload = Difference(Thing.KEEPALIVED, Action.BUILD, unit, "unit", "reload keepalived")
+        yield from self.script(name, [rewrite, reload])
+
+    def former(self, name: str) -> tuple[Endpoint, ...]:
+        return self.blueprint.former_places(name, self.cluster.states[name])
 
     def retire(self, name: str) -> Iterator[str]:
         servers, directors = self.seen(self.declaration.real_server), self.seen(self.declaration.director)
-        modes, _ = modes_to_keep(self.declaration, directors.values(), servers.values())
+        modes, _ = modes_to_keep(self.declaration, directors.values(), servers.values(), self.blueprint.drained)
         held = way_back(self.declaration, {**servers, **directors})
         leftovers = [d for d in self.found(name, modes) if d.action is Action.REMOVE and d.thing not in held]
         yield from self.script(name, leftovers)
@@ -191,7 +210,7 @@ class Operator:
         return {name: state for name, state in self.seen(names).items() if state}
 
     def in_use(self) -> frozenset[Mode]:
-        return modes_in_use(self.declaration, telling(self.blueprint, self.seen(self.declaration.director)))
+        return modes_now(self.blueprint, self.seen(self.declaration.director))
 
     def found(self, name: str, modes: frozenset[Mode]) -> tuple[Difference, ...]:
         state = self.cluster.states[name]
@@ -201,8 +220,8 @@ class Operator:
         yield from self.script(name, by_things(self.found(name, self.in_use()), things, Action.BUILD))
 
     def without(self, name: str, missing: Iterable[Difference], dead: Left) -> list[Difference]:
-        self.cluster.directors.learn(self.blueprint, name, dead)
-        conf = self.blueprint.keepalived_conf(name, dead)
+        self.cluster.directors.learn(self.blueprint, name, dead, self.former(name))
+        conf = self.blueprint.keepalived_conf(name, dead, self.former(name))
         others = [d for d in missing if not (d.kind == "file" and d.item.guarded)]
         return [Difference(Thing.KEEPALIVED, Action.BUILD, conf, "file", f"rewrite {conf.path}"), *others]
 

@@ -7,7 +7,16 @@ from ipaddress import IPv4Address
 from cluster import boot
 from cluster.footprint import Blueprint
 from cluster.keepalived import VirtualServer, configuration
-from cluster.observed import HostState, InterfacesLine, SeenDestination, SeenFile, SeenLink, SeenService, SeenUnit
+from cluster.observed import (
+    Connection,
+    HostState,
+    InterfacesLine,
+    SeenDestination,
+    SeenFile,
+    SeenLink,
+    SeenService,
+    SeenUnit,
+)
 from cluster.parts import Address, proc_path
 from cluster.vocabulary import BootFiles, Mode
 
@@ -19,7 +28,7 @@ NETWORKD = HostState(boot_files=BootFiles.NETWORKD, network_file="10-eth0.networ
 
 def as_declared(blueprint: Blueprint, host: str, modes: Iterable[Mode], kind: HostState = IFUPDOWN) -> HostState:
     """A host that carries its footprint, as it would be seen."""
-    parts = boot.on_host(blueprint.footprint(host, frozenset(modes)), kind)
+    parts = boot.on_host(blueprint.footprint(host, frozenset(modes), kind), kind)
     return replace(
         kind,
         files={
@@ -88,4 +97,4 @@ def director(blueprint: Blueprint, name: str, mode: Mode, *, active: bool, dead:
 
 def with_connections(state: HostState, *pairs: tuple[str, str]) -> HostState:
     """The same server with established connections: (its own end, the other end)."""
-    return replace(state, established=tuple((IPv4Address(a), IPv4Address(b)) for a, b in pairs))
+    return replace(state, established=tuple(Connection(IPv4Address(a), IPv4Address(b)) for a, b in pairs))

@@ -129,7 +129,7 @@ def planned(bound: str, told: str) -> Plan:
 
 def test_restarts_come_one_by_one_after_the_network_and_before_the_directors() -> None:
     steps = planned(OWN, ALL).steps
-    works = [Work.PREPARE, *[Work.RESTART] * 3, *[Work.CONFIGURE] * 2, Work.RETIRE]
+    works = [Work.PREPARE, *[Work.RESTART] * 3, *[Work.CONFIGURE] * 2, Work.WITHDRAW, Work.RETIRE]
     assert [step.work for step in steps] == works
     assert [list(step.changes) for step in steps[1:4]] == [["db1"], ["db2"], ["db3"]]
 

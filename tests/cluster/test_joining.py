@@ -20,9 +20,10 @@ def test_on_other_terms_the_active_one_changes_first() -> None:
     assert turns(PAIR.declaration, seen, PAIR.contract) == ("lb1", "lb2")
 
 
-def test_on_the_same_terms_it_changes_last() -> None:
+def test_on_the_same_terms_the_new_one_still_comes_last() -> None:
+    """With unicast the active one does not speak to it before it has changed."""
     seen = {"lb1": director(PAIR, "lb1", Mode.TUN, active=True), "lb2": HostState()}
-    assert turns(PAIR.declaration, seen, PAIR.contract) == ("lb2", "lb1")
+    assert turns(PAIR.declaration, seen, PAIR.contract) == ("lb1", "lb2")
 
 
 def test_one_that_does_not_run_has_no_terms() -> None:

@@ -1,19 +1,15 @@
 """What the first of two reloads gets, when the method changes while a server is dead."""
 
-from types import SimpleNamespace
-from typing import Any
-
 from cluster.difference import Action, differences
 from cluster.observed import HostState
 from cluster.parts import Thing
 from cluster.vocabulary import Mode
-from operations.keepalived import _without
+from operations.keepalived import _with
 from tests.cluster.states import as_declared
 from tests.variants import Variant
 
 BLUEPRINT = Variant(Mode.TUN).blueprint
 DEAD = frozenset({("read", "db3"), ("write", "db3")})
-LB1: Any = SimpleNamespace(name="@lab/lb1", data=SimpleNamespace(blueprint=BLUEPRINT))
 
 
 def first_reload(seen: HostState) -> tuple[str, list[str]]:
@@ -21,7 +17,7 @@ def first_reload(seen: HostState) -> tuple[str, list[str]]:
     wanted = BLUEPRINT.footprint("lb1", {Mode.TUN})
     missing = [d for d in differences(wanted, wanted, seen) if d.thing is Thing.KEEPALIVED]
     assert missing
-    found = _without(LB1, missing, DEAD)
+    found = _with(BLUEPRINT.keepalived_conf("lb1", DEAD), missing)
     (conf,) = (d for d in found if d.kind == "file" and d.item.guarded)
     assert conf.action is Action.BUILD
     return conf.item.text, [d.kind for d in found]

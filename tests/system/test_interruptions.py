@@ -47,6 +47,7 @@ class Interrupted:
     def stopped(self, how: str, place: int, program: str) -> tuple[int, list[list[str]]]:
         """A run to which that happens at its Nth change: how it ended, and [number, host, what] of each change that began."""
         words = ["lbctl", "deploy", "--yes"] if program == "lbctl" else ["pyinfra", "inventory.py", "deploy.py", "-y"]
+        self._unlock(program)
         self.changes.write_text("")
         done = subprocess.run(
             [sys.executable, str(HERE / "stopping.py"), how, str(place), str(self.changes), *words],
@@ -68,6 +69,12 @@ class Interrupted:
         (self.cluster.folder / "stopped.log").write_text(done.stdout)
         return done.returncode, [line.split() for line in self.changes.read_text().splitlines()]
 
+    def _unlock(self, program: str) -> None:
+        """An operator that was killed, or a director without power, has a lock still: it stops `lbctl`, and not plain pyinfra."""
+        if program == "lbctl":
+            unlocked = self.cluster.lbctl("unlock", "--yes")
+            assert unlocked.status == Exit.DONE, unlocked.output
+
     def finishes(self, program: str) -> None:
         """The next run converges: the one after it has nothing to do."""
         done = self.run(program)
@@ -76,6 +83,7 @@ class Interrupted:
         assert again.status == Exit.DONE, again.output
 
     def run(self, program: str) -> Run:
+        self._unlock(program)
         return self.cluster.lbctl("deploy", "--yes") if program == "lbctl" else self.cluster.pyinfra()
 
     def traces(self) -> dict[str, str]:

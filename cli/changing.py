@@ -1,0 +1,205 @@
+"""What all commands that change a cluster have in common: plan, show, ask, do it, say what came of it.
+
+Loaded by a command when it is called: `lbctl --help` must not wait for pydantic and pyinfra.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.session import cluster_file, of
+
+if TYPE_CHECKING:
+    from cluster.change import Change, Drain
+    from cluster.declaration import Declaration
+    from cluster.footprint import Blueprint
+    from cluster.observed import HostState
+    from cluster.plan import Plan
+    from fleet.change import Outcome
+    from fleet.session import Session
+
+    Seen = Mapping[str, HostState | None]
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+OnlyPlan = Annotated[bool, typer.Option("--plan", help="Show what would be done, and change nothing.")]
+Json = Annotated[bool, typer.Option("--json", help="For programs; needs --yes or --plan.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a keepalived.conf that was edited by hand.")]
+DrainFor = Annotated[
+    str,
+    typer.Option(
+        "--drain",
+        metavar="10m|0|forever",
+        help="How long to wait for connections of the old way. When it runs out nothing breaks: what they use stays.",
+    ),
+]
+Cut = Annotated[bool, typer.Option("--cut", help="After --drain, end the connections that are left.")]
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a command was called."""
+
+    yes: bool = False
+    only_plan: bool = False
+    json: bool = False
+    overwrite: bool = False
+    diff: bool = False
+
+    @property
+    def asks(self) -> bool:
+        return not (self.yes or self.json)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be changed."""
+
+    what: str
+    """As the history will say it."""
+    edit: Callable[[str, "Declaration"], str] = lambda text, _: text
+    """From the declaration's text, and what it says, to the text that it is to have."""
+    drain: "Drain | None" = None
+    idle: frozenset[str] = frozenset()
+    dead: frozenset[str] = frozenset()
+    """Hosts that leave and cannot be asked, because they are gone for good."""
+    everything: bool = False
+    """All hosts leave: nothing of ours stays anywhere."""
+    notes: tuple[str, ...] = field(default=())
+    check: Callable[["Declaration", "Declaration"], None] | None = None
+    """Raises an LbctlError where this must not be asked for: before and after."""
+    judge: Callable[["Blueprint", "Seen"], None] | None = None
+    """Raises an LbctlError where it must not be done as hosts are now."""
+
+
+def drain(text: str, *, cut: bool = False) -> "Drain":
+    """From --drain. Raises RequestError."""
+    from cluster.change import Drain  # noqa: PLC0415 (as below: loaded late)
+    from cluster.errors import RequestError  # noqa: PLC0415
+    from cluster.units import seconds  # noqa: PLC0415
+
+    if text == "forever":
+        return Drain(None, cut=cut)
+    try:
+        return Drain(seconds(text), cut=cut)
+    except ValueError as error:
+        raise RequestError(f"--drain: {error}", cure="such as --drain 10m, --drain 0, --drain forever") from None
+
+
+def run(ctx: typer.Context, cluster: str | None, asked: Asked, manner: Manner) -> "Outcome | None":
+    """The whole command; what came of it, None for a plan. Raises typer.Exit or an LbctlError with DESIGN's exit codes."""
+    from fleet import source  # noqa: PLC0415
+
+    path = cluster_file(ctx, cluster)
+    change = _change(path, source.text(path), asked)
+    # Only now: it changes the whole process, and a mistake in a file is said without it.
+    import fleet.green  # noqa: F401, PLC0415
+    from cli import printing  # noqa: PLC0415
+    from cluster.plan import plan  # noqa: PLC0415
+    from fleet import deployment  # noqa: PLC0415
+    from fleet.session import Session  # noqa: PLC0415
+
+    if not manner.json:
+        printing.which(change.blueprint.declaration)
+    with Session(change.blueprint, overwrite=manner.overwrite) as session:
+        seen = session.observe()
+        wanted = plan(session.blueprint, seen, session.unreachable)
+        if asked.judge and not wanted.none_asked:
+            asked.judge(session.blueprint, seen)
+        wanted = replace(wanted, notes=(*wanted.notes, *asked.notes, *_must_move(change)))
+        if manner.only_plan:
+            texts = deployment.texts(session, wanted) if manner.diff and not manner.json else None
+            printing.plan(wanted, texts, as_json=manner.json)
+            return None
+        return _do(ctx, session, change, wanted, manner)
+
+
+def _change(path: Path, text: str, asked: Asked) -> "Change":
+    from cluster.change import Change, Drain  # noqa: PLC0415
+    from cluster.reading import read  # noqa: PLC0415
+    from fleet import source  # noqa: PLC0415
+
+    before = read(text, str(path))
+    after = asked.edit(text, before)
+    blueprint = source.blueprint(path, after)
+    if asked.check:
+        asked.check(before, blueprint.declaration)
+    gone = set(before.hosts()) - (set() if asked.everything else set(blueprint.declaration.hosts()))
+    blueprint = replace(blueprint, former=before, leaving=frozenset(gone - asked.dead))
+    return Change(
+        asked.what,
+        path,
+        text,
+        after,
+        blueprint,
+        asked.drain or Drain(0),
+        asked.idle,
+        remembered=not asked.everything,
+    )
+
+
+def _must_move(change: "Change") -> tuple[str, ...]:
+    from cluster.change import clients_must_move  # noqa: PLC0415
+    from cluster.reading import read  # noqa: PLC0415
+
+    return clients_must_move(read(change.before, str(change.file)), change.blueprint.declaration)
+
+
+def _do(ctx: typer.Context, session: "Session", change: "Change", wanted: "Plan", manner: Manner) -> "Outcome":
+    from cli import printing  # noqa: PLC0415
+    from cluster.change import refuse  # noqa: PLC0415
+    from cluster.errors import Exit  # noqa: PLC0415
+    from fleet import change as changes  # noqa: PLC0415
+    from fleet import deployment, recorded  # noqa: PLC0415
+
+    if not manner.json and not wanted.none_asked:
+        printing.plan(wanted, None)
+    deployment.preflight(session, wanted, overwrite=manner.overwrite)
+    refuse(change, wanted)
+    listener = printing.listener(change, as_json=manner.json)
+    if wanted.is_empty and not change.idle:
+        done = changes.carry_out(session, change, wanted, listener)
+    else:
+        _agreed(wanted, change.blueprint.declaration, yes=not manner.asks)
+        of(ctx).state = (
+            "what was begun is finished on each host or not begun; the same command goes on from there, "
+            "lbctl switch-mode --abort goes back"
+            if change.before != change.after
+            else "what was begun is finished on each host or not begun; `lbctl deploy` goes on from there"
+        )
+        done = recorded.carry_out(session, change, wanted, listener, printing.note(manner.json))
+    printing.outcome(wanted, done, as_json=manner.json)
+    if done.report.failed or wanted.unreachable:
+        raise typer.Exit(int(Exit.FAILED))
+    return done
+
+
+def _agreed(wanted: "Plan", declaration: "Declaration", *, yes: bool) -> None:
+    """Raises RefusedError."""
+    hosts = ", ".join(wanted.hosts) or "the declaration"
+    confirmed(f"Change {hosts} of cluster {declaration.name} ({declaration.source})?", yes=yes)
+
+
+def confirmed(question: str, *, yes: bool) -> None:
+    """Asks on a terminal; without one, and without --yes, refuses. Raises RefusedError."""
+    from cluster.errors import RefusedError  # noqa: PLC0415
+
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise RefusedError(
+            "there is nobody to ask whether to go on; nothing was changed", cure="--yes goes on without asking"
+        )
+    if not typer.confirm(question):
+        raise RefusedError("not agreed to; nothing was changed")
+
+
+def one_of(names: Any, name: str, what: str) -> None:
+    """Raises RequestError if there is no such director or server."""
+    from cluster.errors import RequestError  # noqa: PLC0415
+
+    if name not in names:
+        raise RequestError(f"there is no {what} {name}", cure=f"declared: {', '.join(names)}")

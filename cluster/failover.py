@@ -1,0 +1,77 @@
+"""A planned failover: whether it may begin, and what it has cost. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from cluster.declaration import Declaration
+from cluster.errors import RefusedError, RequestError
+from cluster.observed import HostState
+from cluster.order import is_active, runs_keepalived, unsettled
+
+
+@dataclass(frozen=True)
+class Move:
+    """From which director to which."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a failover has cost."""
+
+    seconds: float
+    """From the stop of the old director's keepalived until the new one held the addresses. The old one forwarded meanwhile."""
+    before: int
+    """Established connections that stood at its beginning and did not end by themselves meanwhile."""
+    known: int
+    """Of these, those that the new director knows."""
+
+
+def move(declaration: Declaration, seen: Mapping[str, HostState | None], to: str | None) -> Move:
+    """Who hands over to whom. Raises RequestError or RefusedError where it is not to be."""
+    directors = {name: state for name in declaration.director if (state := seen.get(name))}
+    holders = [name for name, state in directors.items() if is_active(declaration, state)]
+    if len(holders) != 1:
+        who = "several directors hold" if holders else "no director that can be asked holds"
+        raise RefusedError(f"{who} the virtual addresses: {', '.join(holders) or 'none'}", cure="lbctl plan")
+    (source,) = holders
+    others = [name for name, state in directors.items() if name != source and runs_keepalived(state)]
+    if to == source:
+        raise RequestError(f"{to} is the active director already")
+    if not others:
+        raise RefusedError(
+            f"there is no other director that runs: {source} has nobody to hand over to", cure="lbctl plan"
+        )
+    # VRRP elects by priority, and by the higher address where priorities were equal (RFC 5798, 6.4.2).
+    heir = max(others, key=lambda name: declaration.director[name].priority)
+    if to is not None and to not in others:
+        raise RequestError(f"{to} is no director that runs", cure=f"running: {', '.join(others)}")
+    if to is not None and to != heir:
+        raise RefusedError(
+            f"{heir} would take over, by its priority, not {to}",
+            cure="change their priorities in the declaration, deploy",
+        )
+    state = directors[heir]
+    against = unsettled(declaration, heir, state, [directors[source]])
+    if against:
+        raise RefusedError(f"{heir} cannot serve yet: {against}", cure="lbctl deploy")
+    return Move(source, heir)
+
+
+Known = frozenset[tuple[str, ...]]
+"""Established connections of an IPVS table: client, port, virtual address, port, server, port, all hexadecimal."""
+
+
+def known(lines: Iterable[str]) -> Known:
+    """From /proc/net/ip_vs_conn (net/netfilter/ipvs/ip_vs_conn.c, ip_vs_conn_seq_show)."""
+    found = (line.split() for line in lines)
+    return frozenset(tuple(words[1:7]) for words in found if len(words) > 7 and words[7] == "ESTABLISHED")  # noqa: PLR2004
+
+
+def of_clients(connections: Known, declaration: Declaration) -> Known:
+    """Without those that directors made themselves."""
+    own = {f"{int(IPv4Address(director.address)):08X}" for director in declaration.director.values()}
+    return frozenset(connection for connection in connections if connection[0] not in own)

@@ -1,0 +1,109 @@
+"""Carries out a change of a cluster that runs: by the plan, with the declaration written when it has come true, and what is no
+longer needed taken away when nobody uses it.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from cluster.change import LAST, Change, Wait, replace_drained, wait
+from cluster.errors import HostError
+from cluster.observed import HostState
+from cluster.plan import Plan, plan
+from cluster.vocabulary import Role
+from fleet import deployment
+from fleet.deployment import Progress, Report
+from fleet.session import Session
+
+LOOK_EVERY = 2
+"""Seconds between two looks at connections that are waited for."""
+
+
+@dataclass
+class Outcome:
+    """What became of a change."""
+
+    report: Report = field(default_factory=Report)
+    declared: bool = False
+    """The declaration says it now: directors carry it."""
+    left: tuple[str, ...] = ()
+    """What still uses what would have been taken away."""
+
+    @property
+    def finished(self) -> bool:
+        return self.declared and not self.left and not self.report.failed
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told how it goes."""
+
+    step: Progress
+    declared: Callable[[], None] = lambda: None
+    waiting: Callable[[tuple[str, ...], float], None] = lambda _left, _seconds: None
+    """What is left, and for how long it was waited for."""
+
+
+def carry_out(session: Session, change: Change, wanted: Plan, listener: Listener) -> Outcome:
+    """From what is there to what is declared after the change. Stopped anywhere, the same again goes on from there."""
+    done = Outcome()
+    first = replace(wanted, steps=tuple(step for step in wanted.steps if step.work not in LAST))
+    done.report = deployment.carry_out(session, first, listener.step)
+    unfit = [name for name in change.blueprint.group(Role.DIRECTOR) if name in done.report.failed]
+    if unfit:
+        return done
+    save(change)
+    done.declared = True
+    listener.declared()
+    seen: Mapping[str, HostState | None] = session.observe()
+    waits = wait(change, seen)
+    if waits:
+        done.left, seen = _waited(session, waits, seen, listener)
+        if not done.left or change.drain.cut:
+            session.blueprint = replace_drained(change.blueprint)
+    _finish(session, done, plan(session.blueprint, seen, session.unreachable), listener)
+    return done
+
+
+def _waited(
+    session: Session, waits: Wait, seen: Mapping[str, HostState | None], listener: Listener
+) -> tuple[tuple[str, ...], Mapping[str, HostState | None]]:
+    """What is left when it is over or time is up, and what was seen then."""
+    limit, began = waits.change.drain.seconds, time.monotonic()
+    while left := waits.left(seen):
+        passed = time.monotonic() - began
+        listener.waiting(left, passed)
+        if limit is not None and passed >= limit:
+            break
+        time.sleep(min(LOOK_EVERY, limit - passed) if limit is not None else LOOK_EVERY)
+        seen = session.observe()
+    return left, seen
+
+
+def _finish(session: Session, done: Outcome, rest: Plan, listener: Listener) -> None:
+    """The last steps, and whatever else shows only now. A host that failed before is not tried again."""
+    steps = tuple(step for step in rest.steps if not set(step.changes) <= set(done.report.failed))
+    last = deployment.carry_out(session, replace(rest, steps=steps), listener.step)
+    for host, names in last.changed.items():
+        done.report.changed.setdefault(host, []).extend(names)
+    done.report.failed |= last.failed
+    done.report.remaining = last.remaining
+
+
+def save(change: Change) -> None:
+    """The declaration's new text in place of the old. Raises HostError when somebody has written another one meanwhile."""
+    if change.before == change.after:
+        return
+    path = change.file
+    now = path.read_text(encoding="utf-8")
+    if now == change.after:
+        return
+    new = path.with_name(f".{path.name}.lbctl")
+    new.write_text(change.after, encoding="utf-8")
+    if now != change.before:
+        raise HostError(
+            f"{path} was changed meanwhile, so it was not written; hosts are as in {new}",
+            cure=f"bring the two together, then lbctl deploy (diff {path} {new})",
+        )
+    new.chmod(path.stat().st_mode & 0o7777)
+    new.replace(path)

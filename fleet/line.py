@@ -1,0 +1,83 @@
+"""A line to a host beside the steps that are taken there: for what is told to directors while a change is under way.
+
+It does not go through pyinfra's operations and facts: a host that does not answer on it is none the worse for the steps.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import gevent
+from paramiko import SSHException
+from pyinfra.api import Host, State, StringCommand
+from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
+from pyinfra.api.exceptions import ConnectError
+
+from cluster.errors import LbctlError
+
+LIMIT = 15
+"""Seconds that a director has for what it is told."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a host said. `failed` says why it could not do as it was told, or could not be told."""
+
+    lines: tuple[str, ...] = ()
+    failed: str = ""
+
+
+class Line(Protocol):
+    """One host to tell."""
+
+    def tell(self, script: str) -> Answer: ...
+    def tell_afresh(self, script: str) -> Answer:
+        """Over a connection of its own, after the one that was there has broken."""
+
+
+Lines = Mapping[str, Line]
+"""By the host's name, in the order of the declaration."""
+
+
+class HostLine:
+    """Over the connection that the steps use, too: a channel of its own."""
+
+    def __init__(self, state: State, host: Host, name: str) -> None:
+        self._state, self._host, self._name = state, host, name
+
+    def tell(self, script: str) -> Answer:
+        known, _ = pop_global_arguments(self._state, self._host, {})
+        arguments: dict[str, Any] = {key: value for key, value in known.items() if key in CONNECTOR_ARGUMENT_KEYS}
+        arguments |= {"_stdin": script, "_timeout": LIMIT + 5}
+        try:
+            good, output = self._host.connector.run_shell_command(
+                StringCommand(f"timeout -k 5 {LIMIT} sh -s"), **arguments
+            )
+        except LbctlError as error:
+            return Answer(failed=error.message.removeprefix(f"{self._name}: "))
+        except (SSHException, OSError, EOFError) as error:
+            return Answer(failed=str(error) or type(error).__name__)
+        said = " ".join(line.strip() for line in output.stderr_lines if line.strip())
+        return Answer(tuple(output.stdout_lines), "" if good else said or "it failed without a word")
+
+    def tell_afresh(self, script: str) -> Answer:
+        try:
+            self._host.connector.connect()
+        except (LbctlError, ConnectError) as error:
+            return Answer(failed=str(error))
+        try:
+            return self.tell(script)
+        finally:
+            self._host.connector.disconnect()
+
+
+def tell_all(lines: Lines, scripts: Mapping[str, str], *, insist: bool = False) -> dict[str, Answer]:
+    """Tells several side by side. `insist`: at the end of a change, when a broken connection is no reason to leave traces."""
+
+    def tell(name: str, script: str) -> Answer:
+        answer = lines[name].tell(script)
+        return lines[name].tell_afresh(script) if answer.failed and insist else answer
+
+    telling = {name: gevent.spawn(tell, name, script) for name, script in scripts.items()}
+    gevent.joinall(list(telling.values()), raise_error=True)
+    return {name: each.value for name, each in telling.items()}

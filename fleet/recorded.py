@@ -1,0 +1,73 @@
+"""A change under the cluster's lock, and written down in its history."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+
+from cluster.change import Change
+from cluster.errors import RefusedError
+from cluster.history import DONE, FAILED
+from cluster.plan import Plan, Step
+from fleet import change as changes
+from fleet import deployment, history, lock
+from fleet.change import Listener, Outcome
+from fleet.lock import Say
+from fleet.session import Result, Session
+
+
+def carry_out(session: Session, change: Change, wanted: Plan, listener: Listener, say: Say) -> Outcome:
+    """Does what the plan says. Raises RefusedError if another operator is or was at work."""
+    with lock.held(session, change.what, say) as holding, ExitStack() as stack:
+        _still(session, wanted)
+        record = None
+        if change.remembered:
+            past = history.read(session)
+            before = history.last_text(session, past)
+            before = change.before if before is None and change.after != change.before else before
+            record = stack.enter_context(history.begin(session, change.what, before, change.after, say, past=past))
+
+        def told(step: Step, results: Mapping[str, Result] | None) -> None:
+            if results is None:
+                holding.check()
+            if record:
+                record.changed |= {name for name, result in (results or {}).items() if result.changed}
+            listener.step(step, results)
+
+        done = changes.carry_out(session, change, wanted, replace(listener, step=told))
+        if record:
+            record.end(_result(wanted, done), record.changed)
+        return done
+
+
+@contextmanager
+def noted(session: Session, what: str, text: str, say: Say) -> Iterator[None]:
+    """For a command that changes no declaration: under the lock, and in the history."""
+    with lock.held(session, what, say):
+        past = history.read(session)
+        with history.begin(session, what, history.last_text(session, past), text, say, past=past):
+            yield
+
+
+def _result(wanted: Plan, done: Outcome) -> str:
+    if done.report.failed:
+        return f"{FAILED}: {', '.join(sorted(done.report.failed))}"
+    if done.left:
+        return f"{DONE}, but for what is still used: {'; '.join(done.left)}"
+    return f"{DONE}, but not on {', '.join(wanted.unreachable)}" if wanted.unreachable else DONE
+
+
+def _still(session: Session, wanted: Plan) -> None:
+    """What was shown and agreed to is what is done: until the lock was taken somebody else may have been at work."""
+    if _outline(deployment.look_and_plan(session)) != _outline(wanted):
+        raise RefusedError(
+            "the hosts have changed since the plan was made; nothing was changed now", cure="look at the plan again"
+        )
+
+
+def _outline(plan: Plan) -> list[object]:
+    """What would be done where, without figures that change by themselves."""
+    return [
+        (step.work, host, sorted((c.thing, c.action, c.kind) for c in changes))
+        for step in plan.steps
+        for host, changes in step.changes.items()
+    ]

@@ -1,0 +1,97 @@
+"""What a change means for clients, what must be waited for, and when it must not begin."""
+
+from dataclasses import replace
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from cluster.change import Change, clients_must_move, refuse, refuse_last, wait
+from cluster.errors import HostError, RefusedError
+from cluster.footprint import ALL_MODES, Blueprint
+from cluster.observed import Connection, HostState
+from cluster.plan import Plan
+from cluster.vocabulary import Mode
+from tests.cluster.states import as_declared, director
+from tests.variants import Variant
+
+DR, TUN, NAT = (Variant(mode).blueprint for mode in Mode)
+CLIENT = IPv4Address("10.0.0.5")
+
+
+def change(blueprint: Blueprint, *idle: str) -> Change:
+    return Change("a test", Path("none"), "", "", blueprint, idle=frozenset(idle))
+
+
+def switched(blueprint: Blueprint) -> dict[str, HostState | None]:
+    """Directors have changed; servers carry all modes."""
+    mode = blueprint.declaration.mode
+    servers = {name: as_declared(blueprint, name, ALL_MODES) for name in blueprint.declaration.real_server}
+    return {**servers, **{n: director(blueprint, n, mode, active=n == "lb1") for n in blueprint.declaration.director}}
+
+
+def with_clients(
+    seen: dict[str, HostState | None], server: str, local: str, *ports: int
+) -> dict[str, HostState | None]:
+    state = seen[server]
+    assert state
+    found = tuple(Connection(IPv4Address(local), CLIENT, port) for port in ports)
+    return {**seen, server: replace(state, established=found)}
+
+
+def test_clients_are_told_what_they_must_change() -> None:
+    assert clients_must_move(DR.declaration, TUN.declaration) == ()
+    assert clients_must_move(DR.declaration, NAT.declaration) == ()
+    assert clients_must_move(NAT.declaration, DR.declaration) == (
+        "clients of 10.0.0.12:5506 (read) must change to 10.0.0.10:3306",
+        "clients of 10.0.0.12:5507 (write) must change to 10.0.0.11:3306",
+    )
+
+
+def test_only_what_stood_at_the_switch_is_waited_for() -> None:
+    seen = with_clients(switched(TUN), "db1", "10.0.0.10", 40001, 40002)
+    waits = wait(change(TUN), seen)
+    assert waits
+    assert waits.left(seen) == ("db1: 2 connections",)
+    assert waits.left(with_clients(seen, "db1", "10.0.0.10", 40002, 40003)) == ("db1: 1 connection",)
+    assert waits.left(with_clients(seen, "db1", "10.0.0.10", 40003)) == ()
+
+
+def test_a_server_that_cannot_be_asked_may_have_some() -> None:
+    seen = switched(TUN)
+    waits = wait(change(TUN), seen)
+    assert waits
+    assert waits.left({**seen, "db2": None}) == ("db2 cannot be asked",)
+
+
+def test_where_nothing_is_to_go_nothing_is_waited_for() -> None:
+    there = {name: as_declared(DR, name, {Mode.DR}) for name in DR.declaration.real_server}
+    seen = {**there, **{n: director(DR, n, Mode.DR, active=n == "lb1") for n in DR.declaration.director}}
+    assert wait(change(DR), seen) is None
+    assert wait(change(DR, "db1"), seen) is not None
+
+
+def test_a_server_that_is_to_be_idle_is_waited_for() -> None:
+    seen = with_clients(switched(DR), "db1", "10.0.0.10", 40001)
+    waits = wait(change(DR, "db1"), seen)
+    assert waits
+    assert waits.left(seen) == ("db1: 1 connection",)
+
+
+def test_the_last_live_server_of_a_service_is_not_drained() -> None:
+    alone = {"lb1": director(DR, "lb1", Mode.DR, active=True, dead=("db2", "db3"))}
+    with pytest.raises(RefusedError, match="only live server"):
+        refuse_last(DR, "db1", alone)
+    refuse_last(DR, "db2", alone)
+    refuse_last(DR, "db1", {"lb1": director(DR, "lb1", Mode.DR, active=True, dead=("db3",))})
+
+
+def test_who_leaves_or_comes_must_be_there() -> None:
+    leaving = replace(DR, former=DR.declaration, leaving=frozenset({"lb2"}), _made={}, _confs={})
+    with pytest.raises(RefusedError, match="--dead"):
+        refuse(change(leaving), Plan((), unreachable={"lb2": "no answer"}))
+    before = Variant(Mode.DR, directors=1).declaration
+    joining = replace(DR, former=before, _made={}, _confs={})
+    with pytest.raises(HostError, match="lb2 cannot be reached, so nothing was changed"):
+        refuse(change(joining), Plan((), unreachable={"lb2": "no answer"}))
+    refuse(change(joining), Plan((), unreachable={"db1": "no answer"}))
