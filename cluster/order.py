@@ -315,7 +315,8 @@ def not_ready(
     for name, state in servers.items():
         if state and lacking.get(name) and _may_serve(declaration, state):
             return f"{name} may be in rotation and is not ready for {declaration.mode}: {lacking[name]}"
-        if changing and state is None and declaration.real_server[name].address in serving.destinations:
+        staying = declaration.real_server.get(name)
+        if changing and state is None and staying and staying.address in serving.destinations:
             return f"{name} is in rotation and cannot be asked whether it is ready for {declaration.mode}"
     failed = next(iter(failed_directors), None)
     if changing and failed:

@@ -229,7 +229,8 @@ class _Planner:
         found = differences(self.blueprint.footprint(name, modes, state), self.blueprint.known(name), state)
         action = Action.REMOVE if work is Work.RETIRE else Action.BUILD
         mine = tuple(d for d in found if d.action is action and _belongs(d, work))
-        if work is not Work.RETIRE or self.held.isdisjoint(d.thing for d in mine):
+        stays = work is Work.RETIRE and name not in self.blueprint.leaving
+        if not stays or self.held.isdisjoint(d.thing for d in mine):
             return mine
         self.held_back.add(name)
         return tuple(d for d in mine if d.thing not in self.held)

@@ -94,7 +94,8 @@ def absent() -> Commands:
     plan = observation.blueprint(current)
     seen_directors, seen_servers = states(current, "directors"), states(current, "real_servers")
     modes, why_kept = modes_to_keep(plan.declaration, seen_directors.values(), seen_servers.values(), plan.drained)
-    held = way_back(plan.declaration, {**seen_directors, **seen_servers}, drained=plan.drained)
+    leaves = observation.name_of(current) in plan.leaving
+    held = () if leaves else way_back(plan.declaration, {**seen_directors, **seen_servers}, drained=plan.drained)
     leftovers = [d for d in observation.found(current, modes) if d.action is Action.REMOVE and d.thing not in held]
     if not leftovers:
         current.noop(f"nothing left over{f'; kept: {why_kept}' if why_kept else ''}")

@@ -40,7 +40,12 @@ class Change:
 
     @cached_property
     def blueprints(self) -> tuple[Blueprint, Blueprint]:
-        return Blueprint(self.old, plain, "secret"), Blueprint(self.new, plain, "secret")
+        old = Blueprint(self.old, plain, "secret")
+        return old, Blueprint(self.new, plain, "secret", former=self.old, leaving=self.leaving)
+
+    @property
+    def leaving(self) -> frozenset[str]:
+        return frozenset(self.old.hosts()) - frozenset(self.new.hosts())
 
     def __repr__(self) -> str:
         return (
@@ -69,7 +74,7 @@ def _services(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
-def _trees(draw: st.DrawFn, directors: int) -> dict[str, Any]:
+def _trees(draw: st.DrawFn, directors: tuple[str, ...]) -> dict[str, Any]:
     tree: dict[str, Any] = {
         "name": "galera",
         "mode": draw(st.sampled_from(["dr", "tun", "nat"])),
@@ -84,14 +89,15 @@ def _trees(draw: st.DrawFn, directors: int) -> dict[str, Any]:
         },
         "director": {
             name: {"address": f"10.0.0.{last}", "priority": priority}
-            for name, last, priority in (("lb1", 4, 101), ("lb2", 6, draw(st.sampled_from([100, 102]))))[:directors]
+            for name, last, priority in (("lb1", 4, 101), ("lb2", 6, draw(st.sampled_from([100, 102]))))
+            if name in directors
         },
         "real_server": {
             f"db{n}": {"address": f"10.0.0.{n}", "weight": draw(st.sampled_from([10, 20]))}
             for n in range(1, 1 + draw(st.integers(2, 3)))
         },
     }
-    if directors > 1 or draw(st.booleans()):
+    if len(directors) > 1 or draw(st.booleans()):
         tree["nat"]["gateway"] = GATEWAY
     if draw(st.booleans()):
         tree["router"] = str(ROUTER)
@@ -107,18 +113,22 @@ def _moves_gateway(old: Declaration, new: Declaration) -> bool:
 
 @st.composite
 def changes(draw: st.DrawFn) -> Change:
-    """Directors may join; hosts that leave are not a deploy's affair."""
-    before = draw(st.integers(1, 2))
-    trees = [draw(_trees(count)) for count in (before, draw(st.integers(before, 2)))]
+    """Hosts may join and leave."""
+    pair = ("lb1", "lb2")
+    before, after = draw(
+        st.sampled_from([(pair[:1], pair[:1]), (pair[:1], pair), (pair, pair), (pair, pair[:1]), (pair, pair[1:])])
+    )
+    trees = [draw(_trees(names)) for names in (before, after)]
     old, new = (Declaration.model_validate(tree) for tree in trees)
     assert problems(old) == problems(new) == []  # else these are not the valid ones
     assume(not _moves_gateway(old, new))
     # What servers see as client with snat is one director's own address: such connections end when the other one takes over.
-    assume(not (old.mode is Mode.NAT and old.nat.return_path is ReturnPath.SNAT and new.vrrp.preempt))
+    moves = new.vrrp.preempt or not old.director.keys() <= new.director.keys()
+    assume(not (old.mode is Mode.NAT and old.nat.return_path is ReturnPath.SNAT and moves))
     common = sorted(old.real_server.keys() & new.real_server.keys())
     dead = draw(st.sampled_from([frozenset(), *({frozenset({name}) for name in common})]))
     # A director that joins while the one that serves cannot be asked starts on terms that may not be that one's (cluster.order).
-    silent = [*common, *(old.director if len(old.director) == len(new.director) else ())]
+    silent = [*common, *(old.director if before == after else ())]
     reached = [frozenset[str](), *(frozenset({name}) for name in silent)]
     return Change(
         old,

@@ -164,7 +164,9 @@ def _stop(state: HostState, unit: Unit) -> HostState:
 _EFFECTS: dict[tuple[str, Action], Callable[[HostState, Any], HostState]] = {
     ("package", Action.BUILD): _add("packages"),
     ("user", Action.BUILD): _add("users"),
+    ("user", Action.REMOVE): _take("users"),
     ("database user", Action.BUILD): _add("database_users"),
+    ("database user", Action.REMOVE): _take("database_users"),
     ("file", Action.BUILD): _write,
     ("file", Action.REMOVE): _delete,
     ("module", Action.BUILD): _load,
@@ -182,4 +184,5 @@ _EFFECTS: dict[tuple[str, Action], Callable[[HostState, Any], HostState]] = {
     ("chain", Action.REMOVE): _delete_chain,
     ("unit", Action.BUILD): _start,
     ("unit", Action.REMOVE): _stop,
+    ("records", Action.REMOVE): lambda state, _: replace(state, records=False, before={}),
 }

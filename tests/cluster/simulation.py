@@ -15,12 +15,13 @@ from cluster.declaration import Declaration
 from cluster.difference import Action, Difference, by_things, differences
 from cluster.flow import Connection, World
 from cluster.footprint import Blueprint
-from cluster.keepalived import Endpoint, Left
+from cluster.keepalived import Endpoint, Left, floating_addresses
 from cluster.kernel import Machine
 from cluster.observed import Connection as Seen
 from cluster.observed import HostState
 from cluster.order import (
     clung_to,
+    is_active,
     left_out,
     modes_now,
     modes_to_keep,
@@ -115,8 +116,12 @@ class Operator:
     def seen(self, names: Iterable[str] | None = None) -> dict[str, HostState | None]:
         return {
             name: None if name in self.unreachable else self.cluster.states[name]
-            for name in names or self.declaration.hosts()
+            for name in names or [*self.group(Role.REAL_SERVER), *self.group(Role.DIRECTOR)]
         }
+
+    def group(self, role: Role) -> tuple[str, ...]:
+        """Those that leave are among them."""
+        return self.blueprint.group(role)
 
     def plan(self) -> Plan:
         return plan(self.blueprint, self.seen(), dict.fromkeys(self.unreachable, "no route"))
@@ -147,6 +152,7 @@ class Operator:
             Work.INSTALL: self.install,
             Work.PREPARE: self.prepare,
             Work.STAND_DOWN: self.stand_down,
+            Work.LEAVE: self.leave,
             Work.CONFIGURE: self.configure,
             Work.WITHDRAW: self.withdraw,
             Work.RETIRE: self.retire,
@@ -162,9 +168,16 @@ class Operator:
         yield from self.present(name, (Thing.CLUSTERCHECK,))
 
     def stand_down(self, name: str) -> Iterator[str]:
-        if name in standing_down(self.declaration, self.asked(self.declaration.director), self.blueprint.contract):
+        if name in standing_down(self.declaration, self.asked(self.group(Role.DIRECTOR)), self.blueprint.contract):
             self.cluster.directors.stop(name)
             yield "stop keepalived"
+
+    def leave(self, name: str) -> Iterator[str]:
+        self.cluster.directors.stop(name)
+        yield "stop keepalived for good"
+        staying = self.asked(self.declaration.director).values()
+        if floating_addresses(self.declaration) and not any(is_active(self.declaration, state) for state in staying):
+            self.failed[name] = "no other director holds the addresses"
 
     def configure(self, name: str) -> Iterator[str]:
         if why := self.gate(name):
@@ -179,12 +192,12 @@ class Operator:
             yield from self.script(name, self.without(name, missing, dead))
             missing = by_things(self.found(name, self.in_use()), (Thing.KEEPALIVED,), Action.BUILD)
         yield from self.script(name, missing)
-        others = [state for other, state in self.asked(self.declaration.director).items() if other != name]
+        others = [state for other, state in self.asked(self.group(Role.DIRECTOR)).items() if other != name]
         if why := unsettled(self.declaration, name, self.cluster.states[name], others, self.former(name)):
             self.failed[name] = why
 
     def withdraw(self, name: str) -> Iterator[str]:
-        stay = clung_to(self.blueprint, self.seen(self.declaration.director)).get(name, ())
+        stay = clung_to(self.blueprint, self.seen(self.group(Role.DIRECTOR))).get(name, ())
         if self.former(name) == stay:
             return
         self.cluster.directors.learn(self.blueprint, name, former=stay)
@@ -198,9 +211,10 @@ class Operator:
         return self.blueprint.former_places(name, self.cluster.states[name])
 
     def retire(self, name: str) -> Iterator[str]:
-        servers, directors = self.seen(self.declaration.real_server), self.seen(self.declaration.director)
+        servers, directors = self.seen(self.group(Role.REAL_SERVER)), self.seen(self.group(Role.DIRECTOR))
         modes, _ = modes_to_keep(self.declaration, directors.values(), servers.values(), self.blueprint.drained)
-        held = way_back(self.declaration, {**servers, **directors})
+        leaves = name in self.blueprint.leaving
+        held = () if leaves else way_back(self.declaration, {**servers, **directors}, drained=self.blueprint.drained)
         leftovers = [d for d in self.found(name, modes) if d.action is Action.REMOVE and d.thing not in held]
         yield from self.script(name, leftovers)
 
@@ -210,7 +224,7 @@ class Operator:
         return {name: state for name, state in self.seen(names).items() if state}
 
     def in_use(self) -> frozenset[Mode]:
-        return modes_now(self.blueprint, self.seen(self.declaration.director))
+        return modes_now(self.blueprint, self.seen(self.group(Role.DIRECTOR)))
 
     def found(self, name: str, modes: frozenset[Mode]) -> tuple[Difference, ...]:
         state = self.cluster.states[name]
@@ -227,11 +241,11 @@ class Operator:
 
     def gate(self, name: str) -> str | None:
         """As in operations/gate.py."""
-        servers = self.seen(self.declaration.real_server)
+        servers = self.seen(self.group(Role.REAL_SERVER))
         lacking, refusing = ({n: w for n in servers if (w := self.lacking(n, database=d))} for d in (False, True))
         failed = [other for other in self.failed if self.blueprint.role(other) is Role.DIRECTOR]
         state = self.cluster.states[name]
-        directors = self.seen(self.declaration.director)
+        directors = self.seen(self.group(Role.DIRECTOR))
         return (
             parted(self.declaration, name, directors, self.blueprint.contract)
             or not_ready(self.declaration, state, servers, lacking, failed, others=directors.values())

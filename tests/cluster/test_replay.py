@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cluster.declaration import Declaration
 from cluster.flow import Connection, Fault, connections, path, paths
 from cluster.footprint import Blueprint
-from cluster.keepalived import Endpoint, endpoints, floating_addresses
+from cluster.keepalived import Endpoint, endpoints, fading, floating_addresses
 from cluster.observed import HostState
 from cluster.vocabulary import Mode
 from tests.cluster.shapes import Change, changes
@@ -120,10 +120,17 @@ def deployed(change: Change) -> Cluster:
     return cluster
 
 
+def fading_ones(change: Change) -> set[Endpoint]:
+    old, new = change.blueprints
+    return {e for name in new.declaration.director for e in fading(change.new, name, served_by(old))}
+
+
 def connect(cluster: Cluster, change: Change, kept: Iterable[Endpoint]) -> list[Connection]:
-    """One connection from each client to each server that stays, at each endpoint that stays."""
+    """One connection from each client to each server that stays, at each endpoint that stays or fades: ports of nat's own are
+    served as long as somebody is connected there.
+    """
     stay = {server.address for server in change.new.real_server.values()}
-    ways = ((endpoint, client) for endpoint in kept for client in CLIENTS)
+    ways = ((endpoint, client) for endpoint in sorted({*kept, *fading_ones(change)}, key=str) for client in CLIENTS)
     found = [each for endpoint, client in ways for each in connections(cluster.world(), client, endpoint)]
     established = [each for each in found if each.destination.address in stay]
     cluster.establish(established)
@@ -136,7 +143,7 @@ def replayed(change: Change, random: Random, stops: int) -> None:
     old, new = change.blueprints
     kept = served_by(old) & served_by(new)
     watch = Watch(cluster, kept, {*floating_addresses(change.old), *floating_addresses(change.new)})
-    watch.leaving = frozenset(change.old.real_server.keys() - change.new.real_server.keys())
+    watch.leaving = change.leaving
     watch.established = connect(cluster, change, kept) if change.connected else []
     watch.look("connecting")
     places = [cluster.copy()]
