@@ -75,6 +75,10 @@ bench-failover: venv system
 bench-eject: venv system
 	@$(PYTHON) -m benchmarks.eject
 
+## make bench-switch    a running cluster is switched from each mode to each other: what clients see
+bench-switch: venv system
+	@$(PYTHON) -m benchmarks.switch
+
 ## make lock            pins the dependencies anew
 lock: venv
 	@$(PYTHON) -m pip install -q uv

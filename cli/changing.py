@@ -99,12 +99,15 @@ def run(ctx: typer.Context, cluster: str | None, asked: Asked, manner: Manner) -
     import fleet.green  # noqa: F401, PLC0415
     from cli import printing  # noqa: PLC0415
     from cluster.plan import plan  # noqa: PLC0415
-    from fleet import deployment  # noqa: PLC0415
+    from fleet import deployment, lock  # noqa: PLC0415
     from fleet.session import Session  # noqa: PLC0415
 
     if not manner.json:
         printing.which(change.blueprint.declaration)
     with Session(change.blueprint, overwrite=manner.overwrite) as session:
+        if not manner.only_plan:
+            # Hosts that another operator's command is at work on would be waited for.
+            lock.refuse_if_held(session)
         seen = session.observe()
         wanted = plan(session.blueprint, seen, session.unreachable)
         if asked.judge and not wanted.none_asked:

@@ -32,7 +32,7 @@ class Line(Protocol):
 
     def tell(self, script: str) -> Answer: ...
     def tell_afresh(self, script: str) -> Answer:
-        """Over a connection of its own, after the one that was there has broken."""
+        """Once more; over a connection of its own if the one that was there has broken."""
 
 
 Lines = Mapping[str, Line]
@@ -61,9 +61,15 @@ class HostLine:
         return Answer(tuple(output.stdout_lines), "" if good else said or "it failed without a word")
 
     def tell_afresh(self, script: str) -> Answer:
+        client = getattr(self._host.connector, "client", None)
+        transport = client.get_transport() if client else None
+        if transport and transport.is_active():
+            return self.tell(script)  # it is not the connection: to renew it would cut off the steps
         try:
             self._host.connector.connect()
-        except (LbctlError, ConnectError) as error:
+        except LbctlError as error:
+            return Answer(failed=error.message.removeprefix(f"{self._name}: "))
+        except ConnectError as error:
             return Answer(failed=str(error))
         try:
             return self.tell(script)

@@ -138,6 +138,12 @@ def why_stale(lock: Lock) -> str:
 # Looking at it, and taking it away
 
 
+def refuse_if_held(session: Session) -> None:
+    """Before a plan is made and a question asked: raises RefusedError if the lock is held. To take it decides all the same."""
+    for lock in found_on(session.lines(), {}):
+        raise _refused(lock)
+
+
 def found(session: Session) -> tuple[Lock, ...]:
     """The locks that there are. A director that could not be asked is in `session.unreachable`."""
     return found_on(session.lines(), session.unreachable)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
-from cluster.change import Change
+from cluster.change import LAST, Change
 from cluster.errors import RefusedError
 from cluster.history import DONE, FAILED
 from cluster.plan import Plan, Step
@@ -18,7 +18,7 @@ from fleet.session import Result, Session
 def carry_out(session: Session, change: Change, wanted: Plan, listener: Listener, say: Say) -> Outcome:
     """Does what the plan says. Raises RefusedError if another operator is or was at work."""
     with lock.held(session, change.what, say) as holding, ExitStack() as stack:
-        _still(session, wanted)
+        wanted = _still(session, wanted)
         record = None
         if change.remembered:
             past = history.read(session)
@@ -56,18 +56,27 @@ def _result(wanted: Plan, done: Outcome) -> str:
     return f"{DONE}, but not on {', '.join(wanted.unreachable)}" if wanted.unreachable else DONE
 
 
-def _still(session: Session, wanted: Plan) -> None:
-    """What was shown and agreed to is what is done: until the lock was taken somebody else may have been at work."""
-    if _outline(deployment.look_and_plan(session)) != _outline(wanted):
+def _still(session: Session, wanted: Plan) -> Plan:
+    """The plan as things are now, under the lock. Raises RefusedError if it does more than what was shown and agreed to: until
+    the lock was taken somebody else may have been at work.
+    """
+    now = deployment.look_and_plan(session)
+    if _outline(now) - _outline(wanted):
         raise RefusedError(
             "the hosts have changed since the plan was made; nothing was changed now", cure="look at the plan again"
         )
+    return replace(now, notes=wanted.notes)
 
 
-def _outline(plan: Plan) -> list[object]:
-    """What would be done where, without figures that change by themselves."""
-    return [
-        (step.work, host, sorted((c.thing, c.action, c.kind) for c in changes))
+def _outline(plan: Plan) -> set[tuple[object, ...]]:
+    """What would be done where. Not what changes by itself: what health checks do to a table, and what is taken away once
+    connections have ended.
+    """
+    return {
+        (step.work, host, c.thing, c.action, c.kind)
         for step in plan.steps
+        if step.work not in LAST
         for host, changes in step.changes.items()
-    ]
+        for c in changes
+        if c.kind != "table"
+    }

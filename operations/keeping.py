@@ -57,6 +57,7 @@ def look() -> str:
 
 def remember(file: str, entry: str, declarations: Mapping[str, str]) -> str:
     """Writes an entry of the history, after the declarations that it names (hash → text), and forgets the oldest."""
+    line = f"{entry}\n"
     return "\n".join(
         [
             f"""{_PRELUDE}keep() {{ # FOLDER FILE TEXT
@@ -64,7 +65,7 @@ def remember(file: str, entry: str, declarations: Mapping[str, str]) -> str:
   mv -f "$1/.$2.lbctl" "$1/$2" || {{ rm -f "$1/.$2.lbctl"; exit 1; }}
 }}""",
             *_texts(declarations.items()),
-            f"keep {HISTORY} {quote(file)} {quote(entry)}",
+            f"keep {HISTORY} {quote(file)} {quote(line)}",
             f"sync {HISTORY}",
             _PRUNE,
             "",

@@ -14,6 +14,7 @@ from typing import TypeVar
 from cluster.declaration import Declaration
 from cluster.keepalived import Endpoint, configuration, endpoints, floating_addresses
 from cluster.observed import ipvs_table
+from cluster.reading import read
 from cluster.vocabulary import Check, Mode
 from lab import galera, judgement
 from lab.lab import Lab
@@ -108,6 +109,10 @@ class Cluster:
         if variant.directors == 1 and self.on("lb2", "systemctl is-active keepalived", check=False) == "active":
             # A director that is no longer declared is nobody's to stop.
             self.on("lb2", "systemctl disable --now keepalived 2>&1")
+
+    def reread(self) -> None:
+        """A command has changed the declaration."""
+        self.declaration = read(self.file.read_text(), str(self.file))
 
     def pyinfra(self, *options: str) -> Run:
         """Literally what an operator types, without the question."""
