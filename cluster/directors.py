@@ -38,10 +38,7 @@ class DirectorParts(Kit):
         if connections.refuse:
             sysctls["net.ipv4.icmp_ratemask"] = UNREACHABLE_AT_ONCE
         if self.declaration.vrrp.synchronise_connections and len(self.declaration.director) > 1:
-            # By the clock alone, not every so many packets: a pooled connection that says nothing but keepalives would else
-            # be forgotten by the passive director.
-            sysctls["net.ipv4.vs.sync_threshold"] = "0 0"
-            sysctls["net.ipv4.vs.sync_refresh_period"] = int(connections.copy_every)
+            sysctls |= self.synchronisation().sysctls
         if self.declaration.nat.return_path is ReturnPath.SNAT:
             sysctls["net.ipv4.vs.conntrack"] = 1
         return Part(
@@ -50,6 +47,17 @@ class DirectorParts(Kit):
             sysctls=sysctls,
             files=(self.modules_file("director", ("ip_vs",)), self.sysctl_file("director", sysctls)),
         )
+
+    def synchronisation(self) -> Part:
+        """How the other director's copy of connections is kept."""
+        # By the clock alone, not every so many packets: a pooled connection that says nothing but keepalives would else
+        # be forgotten by the passive director.
+        period = int(self.declaration.connections.copy_every)
+        sysctls: dict[str, int | str] = {
+            "net.ipv4.vs.sync_threshold": "0 0",
+            "net.ipv4.vs.sync_refresh_period": period,
+        }
+        return Part(Thing.KERNEL, sysctls=sysctls)
 
     def _tunnel(self) -> Part:
         # 0: the outer packet of one that is too large may be cut in two. 1, the kernel's default: the client is told to send

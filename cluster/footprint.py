@@ -136,6 +136,9 @@ class Blueprint:
             parts = [part for footprint in footprints for part in footprint]
             if self.role(host) is Role.REAL_SERVER:
                 parts.append(RealServerParts(self._ways[0].declaration, self.render).clustercheck())
+            else:
+                # One that is alone now may have had a peer.
+                parts.append(DirectorParts(self.declaration, self.render).synchronisation())
             self._made[key] = merged(parts)
         return self._made[key]
 

@@ -7,8 +7,11 @@ from cluster.declaration import Declaration
 from cluster.footprint import ALL_MODES, Blueprint, table
 from cluster.keepalived import Endpoint, endpoints, floating_addresses
 from cluster.observed import Connection, HostState
+from cluster.parts import Thing
 from cluster.table import drift
 from cluster.vocabulary import Mode, ReturnPath
+
+_CONNTRACK = "net/ipv4/vs/conntrack"
 
 
 def turns(declaration: Declaration, seen: Mapping[str, HostState], contract: str) -> tuple[str, ...]:
@@ -54,6 +57,32 @@ def _on_other_terms(active: Iterable[str], seen: Mapping[str, HostState], contra
     """Whether an active director runs what peers on the new terms would reject."""
     units = (seen[name].units.get("keepalived.service") for name in active)
     return any(unit.active and unit.contract != contract for unit in units if unit)
+
+
+def parted(declaration: Declaration, name: str, seen: Mapping[str, HostState | None], contract: str) -> str | None:
+    """Why director `name`, whose turn it is, must not go over to the terms `contract`; None when nothing speaks against it.
+
+    Peers on different terms do not hear each other, and both would hold the virtual addresses. One that cannot be asked goes on
+    as it was. (One that does not run yet starts beside one that cannot be asked: whether that runs is not known either.)
+    """
+    me = seen.get(name)
+    if me is None or not floating_addresses(declaration) or _terms(me) == contract:
+        return None
+    active = is_active(declaration, me)
+    for other in (director for director in declaration.director if director != name):
+        state = seen.get(other)
+        if state is None and _terms(me) is not None:
+            return f"{other} cannot be asked; on other terms than it both would hold the virtual addresses"
+        if state and _terms(state) not in {None, contract} and active is not is_active(declaration, state):
+            what = "runs" if active else "holds the virtual addresses"
+            return f"{other} still {what} on other terms: both would hold them"
+    return None
+
+
+def _terms(director: HostState) -> str | None:
+    """The hash of what its peers must agree on with it; None while its keepalived does not run."""
+    unit = director.units.get("keepalived.service")
+    return unit.contract or "not known" if unit and unit.active else None
 
 
 def left_out(declaration: Declaration, director: str, seen: HostState) -> frozenset[tuple[str, str]]:
@@ -204,6 +233,44 @@ def modes_to_keep(
     return frozenset({declaration.mode, *kept}), why
 
 
+def way_back(
+    declaration: Declaration,
+    seen: Mapping[str, HostState | None],
+    *,
+    moved: bool = False,
+    drained: AbstractSet[Mode] = frozenset(),
+) -> frozenset[Thing]:
+    """Things of which nothing may be taken away now: by them the answers of nat connections find their way.
+
+    A mode that is kept is kept as it is declared now. But directors that have not moved, and connections that are established,
+    go by the return path under which they began: by the server's rule, or with the director as its client as long as that
+    translates (vs.conntrack says so). `moved`: every director that was seen will have moved by then. `drained`: as for
+    `modes_to_keep`.
+    """
+    directors = [seen.get(name) for name in declaration.director]
+    clients = {director.address for director in declaration.director.values()}
+    own = set(declaration.addresses().values())
+    translating = any(state and state.sysctls.get(_CONNTRACK) == "1" for state in directors)
+    held: set[Thing] = set()
+    if any(state is None or (not moved and _goes_another_way(declaration, state)) for state in directors):
+        held |= {Thing.RETURN_PATH, Thing.FORWARDING, Thing.MASQUERADE}
+    for name, server in declaration.real_server.items():
+        state = seen.get(name)
+        peers = {c.peer for c in state.established if c.local == server.address} if state else clients
+        if Mode.NAT in drained:
+            continue
+        if peers - own:
+            held |= {Thing.RETURN_PATH, Thing.FORWARDING, Thing.MASQUERADE}
+        if translating and peers & clients:
+            held |= {Thing.KERNEL, Thing.FORWARDING, Thing.MASQUERADE}
+    return frozenset(held)
+
+
+def _goes_another_way(declaration: Declaration, director: HostState) -> bool:
+    """Whether this director sends by nat, which is not declared, or not so."""
+    return Mode.NAT in director.modes and (declaration.mode is not Mode.NAT or _other_way_back(declaration, director))
+
+
 def unsettled(
     declaration: Declaration,
     name: str,
@@ -232,24 +299,39 @@ def not_ready(
     servers: Mapping[str, HostState | None],
     lacking: Mapping[str, str],
     failed_directors: Iterable[str],
+    *,
+    others: Iterable[HostState | None] = (),
 ) -> str | None:
     """Why this director must not be changed now; None when nothing speaks against it.
 
     The invariant: a director never sends connections by a method to a server that may be in rotation and does not carry it.
     `lacking` says of each server that could be seen what its footprint for the declared mode still lacks. A server that could
     not be seen (None) is left to the health checks, unless the method is about to change under it. While the method changes, a
-    director that failed before this one was the trial: it ends there.
+    director that failed before this one was the trial: it ends there. One that joins (its table is empty) may take over at once:
+    for it changes what changes for the one of `others` that serves.
     """
-    changing = bool(director.modes - {declaration.mode})
+    serving = next((state for state in (director, *others) if state and state.modes), director)
+    changing = bool(serving.modes - {declaration.mode}) or _other_way_back(declaration, serving)
     for name, state in servers.items():
         if state and lacking.get(name) and _may_serve(declaration, state):
             return f"{name} may be in rotation and is not ready for {declaration.mode}: {lacking[name]}"
-        if changing and state is None and declaration.real_server[name].address in director.destinations:
+        staying = declaration.real_server.get(name)
+        if changing and state is None and staying and staying.address in serving.destinations:
             return f"{name} is in rotation and cannot be asked whether it is ready for {declaration.mode}"
     failed = next(iter(failed_directors), None)
     if changing and failed:
         return f"{failed} failed on the way to {declaration.mode}; this one keeps serving as before"
     return None
+
+
+def _other_way_back(declaration: Declaration, director: HostState) -> bool:
+    """Whether answers of nat must find another way than until now: as much of a change for servers as one of the method."""
+    if director.modes != {Mode.NAT}:
+        return False
+    translates = director.sysctls.get(_CONNTRACK) == "1"
+    gateway = declaration.nat.gateway
+    moves = gateway is not None and is_active(declaration, director) and not director.holds(gateway)
+    return moves or translates is not (declaration.nat.return_path is ReturnPath.SNAT)
 
 
 def not_open(

@@ -10,7 +10,18 @@ Software is installed first, everywhere: a daemon without its configuration does
    Former places of services (nat's own ports) are served as long as clients are connected there.
 5. What no mode in use needs any more is taken away, from real servers first: nothing sends there any more.
 
-After each of them, and after each host within them, every service is served by the old way or the new.
+THE INVARIANT. After each of them, after each host within them, and after each single difference on a host, whichever of the hosts
+of one step are ahead of others:
+
+* every endpoint that is declared before and after is served, and every server in rotation there answers clients, by the old way
+  or the new;
+* at most one host answers for an address: never do two directors hold it, never does a real server give it away;
+* established connections find their way as before, by the method and the return path under which they began;
+* a plan made anew from there, because this one was cut short, leads to the same end, where nothing is left to do.
+
+`cluster.flow` says what that means for a packet; tests/cluster/test_replay.py replays plans between any two states against it,
+with a dead server or a host that cannot be reached. Known and not held: when nat's gateway begins to float on a single director
+that serves by nat, servers are sent to it before a director has it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,6 +42,7 @@ from cluster.order import (
     runs_keepalived,
     standing_down,
     turns,
+    way_back,
 )
 from cluster.parts import Thing
 from cluster.vocabulary import Mode, Role
@@ -117,8 +129,12 @@ def plan(
     clung = clung_to(blueprint, directors)
     if ports := sorted({str(place) for places in clung.values() for place in places}):
         keep, why = keep | {Mode.NAT}, f"{why}; clients are connected to {', '.join(ports)} (nat)".removeprefix("; ")
-    planner = _Planner(blueprint, modes_now(blueprint, directors), keep, clung)
+    held = way_back(declaration, seen, moved=True, drained=blueprint.drained)
+    planner = _Planner(blueprint, modes_now(blueprint, directors), keep, clung, held)
     steps = tuple(planner.steps(directors, servers))
+    if planner.held_back:
+        on = ", ".join(sorted(planner.held_back))
+        why = "; ".join(filter(None, (why, f"nat's way back on {on}: connections may still use it")))
     none_asked = not any(seen.values())
     notes = (f"kept for now: {why}",) if why and not steps and not none_asked else ()
     remarks = (note for name, state in seen.items() if state for note in interfaces.notes(blueprint, name, state))
@@ -148,6 +164,10 @@ class _Planner:
     keep: frozenset[Mode]
     clung: Mapping[str, tuple[Endpoint, ...]]
     """Former places of services where clients are connected, by director."""
+    held: frozenset[Thing]
+    """Nothing of these is taken away now."""
+    held_back: set[str] = field(default_factory=set)
+    """Hosts where something of them would be, else."""
 
     def steps(
         self, directors: Mapping[str, HostState | None], servers: Mapping[str, HostState | None]
@@ -208,7 +228,12 @@ class _Planner:
     def changes(self, work: Work, name: str, state: HostState, modes: frozenset[Mode]) -> tuple[Difference, ...]:
         found = differences(self.blueprint.footprint(name, modes, state), self.blueprint.known(name), state)
         action = Action.REMOVE if work is Work.RETIRE else Action.BUILD
-        return tuple(d for d in found if d.action is action and _belongs(d, work))
+        mine = tuple(d for d in found if d.action is action and _belongs(d, work))
+        stays = work is Work.RETIRE and name not in self.blueprint.leaving
+        if not stays or self.held.isdisjoint(d.thing for d in mine):
+            return mine
+        self.held_back.add(name)
+        return tuple(d for d in mine if d.thing not in self.held)
 
     def told(self, servers: Mapping[str, HostState | None], modes: frozenset[Mode]) -> Iterator[tuple[str, str]]:
         """Servers that refuse what directors send by one of `modes`, or would, and what a person must do about it."""

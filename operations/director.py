@@ -10,7 +10,7 @@ from cluster.observed import HostState
 from cluster.order import standing_down, turns
 from cluster.parts import NETWORK
 from facts import here
-from operations import keepalived, observation, thing
+from operations import gate, keepalived, observation, thing
 from operations.errors import LockedError, NoAnswerError
 from operations.inventory import modes_in_use_now, states
 
@@ -60,6 +60,7 @@ def leave() -> None:
 def configure() -> None:
     """keepalived and what it needs, for the declared mode and those that directors still use."""
     modes = modes_in_use_now(host)
+    gate.agreed(name="gate: peers agree")
     thing.present(name="network", things=NETWORK, modes=modes)
     keepalived.configured(name="keepalived", modes=modes)
 

@@ -11,7 +11,7 @@ from pyinfra.api import FunctionCommand, Host, operation
 
 from cluster.difference import Action
 from cluster.observed import HostState
-from cluster.order import not_by_declared_method, not_open, not_ready
+from cluster.order import not_by_declared_method, not_open, not_ready, parted
 from cluster.parts import Thing
 from cluster.trial import against, can_try, tried
 from cluster.vocabulary import Role
@@ -33,6 +33,17 @@ def passed() -> Commands:
 
 
 @operation()
+@fails_alone
+def agreed() -> Commands:
+    """A director whose turn it is: stop here if it would go over to terms on which a peer and it would not hear each other."""
+    plan = observation.blueprint(current)
+    if current.state.is_executing and (
+        reason := parted(plan.declaration, observation.name_of(current), states(current, "directors"), plan.contract)
+    ):
+        yield FunctionCommand(refused, (f"not changed: {reason}",), {})
+
+
+@operation()
 def reached() -> Generator[FunctionCommand, None, None]:
     """Everybody is here: what comes later in deploy.py starts after what came before it, on all hosts."""
     yield from ()
@@ -46,9 +57,9 @@ def _reason(host: Host) -> str | None:
     lacking = {name: what for name in servers if (what := _lacking(host, name))}
     failed_before = [name for name in failed(host) if plan.role(name) is Role.DIRECTOR]
     refusing = {name: what for name in servers if (what := _lacking(host, name, database=True))}
-    seen = observation.seen(host)
+    seen, others = observation.seen(host), states(host, "directors").values()
     return (
-        not_ready(plan.declaration, seen, servers, lacking, failed_before)
+        not_ready(plan.declaration, seen, servers, lacking, failed_before, others=others)
         or not_open(plan.declaration, seen, servers, refusing)
         or _trial(host, seen)
     )

@@ -13,7 +13,7 @@ from pyinfra import logger
 from pyinfra.api import FunctionCommand, Host, State, StringCommand, operation
 
 from cluster.difference import Action, Difference, by_things
-from cluster.order import modes_to_keep, unsettled
+from cluster.order import modes_to_keep, unsettled, way_back
 from cluster.parts import Thing
 from cluster.vocabulary import Mode, Role
 from operations import observation
@@ -92,13 +92,11 @@ def absent() -> Commands:
     What is in use is looked up here, and so again when the operation is executed: by then directors have moved.
     """
     plan = observation.blueprint(current)
-    modes, why_kept = modes_to_keep(
-        plan.declaration,
-        states(current, "directors").values(),
-        states(current, "real_servers").values(),
-        plan.drained,
-    )
-    leftovers = [d for d in observation.found(current, modes) if d.action is Action.REMOVE]
+    seen_directors, seen_servers = states(current, "directors"), states(current, "real_servers")
+    modes, why_kept = modes_to_keep(plan.declaration, seen_directors.values(), seen_servers.values(), plan.drained)
+    leaves = observation.name_of(current) in plan.leaving
+    held = () if leaves else way_back(plan.declaration, {**seen_directors, **seen_servers}, drained=plan.drained)
+    leftovers = [d for d in observation.found(current, modes) if d.action is Action.REMOVE and d.thing not in held]
     if not leftovers:
         current.noop(f"nothing left over{f'; kept: {why_kept}' if why_kept else ''}")
         return
