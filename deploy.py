@@ -15,6 +15,11 @@ if is_director:
     director.refuse_hand_edited()
 packages.install()
 
+if is_director:
+    director.float_first()
+
+gate.reached(name="gate: the gateway is there")
+
 if not is_director:
     real_server.prepare()
     real_server.restart()

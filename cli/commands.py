@@ -27,15 +27,15 @@ COMMANDS = {
     "render": Entry("Show the files that each host would carry.", "cli.render:render"),
     "plan": Entry("Show every step that a deploy would take, and change nothing.", "cli.plan:plan"),
     "deploy": Entry("Bring the hosts to what the declaration says.", "cli.deploy:deploy"),
-    "history": Entry("Show what was changed, when and by whom.", "cli.history:app"),
-    "unlock": Entry("Take away a lock that a killed command left behind.", "cli.history:unlock"),
+    "verify": Entry("Connect as a client does, and see which servers answer.", "cli.verify:verify"),
     "switch-mode": Entry("Another forwarding method, while clients are served.", "cli.switch_mode:switch_mode"),
     "director": Entry("Add a keepalived node to a running cluster, or take one out.", "cli.director:app"),
     "real-server": Entry("Add a database server, let one rest, or take one out.", "cli.real_server:app"),
     "failover": Entry("Let another director take over, and say what it cost.", "cli.failover:failover"),
+    "history": Entry("Show what was changed, when and by whom.", "cli.history:app"),
     "rollback": Entry("Return to the declaration from before a change.", "cli.rollback:rollback"),
+    "unlock": Entry("Take away a lock that a killed command left behind.", "cli.history:unlock"),
     "uninstall": Entry("Take away all that lbctl put on the hosts.", "cli.rollback:uninstall"),
-    "verify": Entry("Connect as a client does, and see which servers answer.", "cli.verify:verify"),
     "lab": Entry("A cluster of real machines on this one, to try things on.", "cli.lab:app"),
 }
 

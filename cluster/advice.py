@@ -54,7 +54,8 @@ def _redundancy(d: Declaration) -> Iterator[Problem]:
     for name, server in d.real_server.items():
         if not server.share:
             why = "it is drained" if server.drained else "its weight is 0"
-            yield ("real_server", name), f"{name} gets no new connections: {why}"
+            key = "drained" if server.drained else "weight"
+            yield ("real_server", name, key), f"{name} gets no new connections: {why}"
 
 
 @_advice

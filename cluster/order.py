@@ -79,6 +79,28 @@ def parted(declaration: Declaration, name: str, seen: Mapping[str, HostState | N
     return None
 
 
+def first_to_float(declaration: Declaration, seen: Mapping[str, HostState | None]) -> str | None:
+    """The director that must take nat's gateway before servers are sent there; None where that is not so.
+
+    Answers leave through the one director's own address until now. It goes on answering there when it holds the gateway, too;
+    servers that were sent to the gateway first would speak to nobody.
+    """
+    gateway = declaration.nat.gateway
+    directors = {name: state for name in declaration.director if (state := seen.get(name))}
+    if gateway is None or any(state.holds(gateway) for state in directors.values()):
+        return None
+    serving = [name for name, state in directors.items() if state.modes == {Mode.NAT} and runs_keepalived(state)]
+    return serving[0] if len(serving) == 1 and declaration.mode is Mode.NAT else None
+
+
+def must_be_ready(declaration: Declaration, director: str, seen: Mapping[str, HostState | None]) -> frozenset[Thing]:
+    """What servers must not lack when this director changes."""
+    needless = {Thing.CLUSTERCHECK, Thing.DATABASE}
+    if first_to_float(declaration, seen) == director:
+        needless.add(Thing.RETURN_PATH)
+    return frozenset(Thing) - needless
+
+
 def _terms(director: HostState) -> str | None:
     """The hash of what its peers must agree on with it; None while its keepalived does not run."""
     unit = director.units.get("keepalived.service")

@@ -20,8 +20,7 @@ of one step are ahead of others:
 * a plan made anew from there, because this one was cut short, leads to the same end, where nothing is left to do.
 
 `cluster.flow` says what that means for a packet; tests/cluster/test_replay.py replays plans between any two states against it,
-with a dead server or a host that cannot be reached. Known and not held: when nat's gateway begins to float on a single director
-that serves by nat, servers are sent to it before a director has it.
+with a dead server or a host that cannot be reached.
 """
 
 from collections.abc import Iterator, Mapping
@@ -35,6 +34,7 @@ from cluster.keepalived import Endpoint
 from cluster.observed import HostState
 from cluster.order import (
     clung_to,
+    first_to_float,
     is_active,
     modes_now,
     modes_to_keep,
@@ -173,6 +173,10 @@ class _Planner:
         self, directors: Mapping[str, HostState | None], servers: Mapping[str, HostState | None]
     ) -> Iterator[Step]:
         yield from self.step(Work.INSTALL, "install software", {**servers, **directors}, self.in_use)
+        first = first_to_float(self.blueprint.declaration, directors)
+        if first:
+            title = f"director {first} takes the gateway {self.blueprint.declaration.nat.gateway}"
+            yield from self.step(Work.CONFIGURE, title, {first: directors[first]}, self.in_use)
         yield from self.step(Work.PREPARE, "prepare real servers", servers, self.in_use)
         for name, state in servers.items():
             yield from self.step(Work.RESTART, f"restart MySQL on {name}", {name: state}, self.in_use)
@@ -187,7 +191,7 @@ class _Planner:
                 dict.fromkeys(passive, STOP),
             )
         for name in turns(declaration, asked, contract):
-            if name in asked:
+            if name in asked and name != first:
                 yield from self.step(Work.CONFIGURE, f"configure director {name}", {name: asked[name]}, self.in_use)
         yield from self.withdrawing(asked)
         yield from self.step(Work.RETIRE, "take away what real servers no longer need", servers, self.keep)

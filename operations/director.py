@@ -7,7 +7,7 @@ from pyinfra.api import deploy
 
 from cluster.history import locks, refusal
 from cluster.observed import HostState
-from cluster.order import standing_down, turns
+from cluster.order import first_to_float, standing_down, turns
 from cluster.parts import NETWORK
 from facts import here
 from operations import gate, keepalived, observation, thing
@@ -47,6 +47,14 @@ def refuse_locked() -> None:
             if not lock.why_stale(here.machine(), here.runs):
                 message, cure = refusal(lock, "")
                 raise LockedError(f"{message}; nothing was changed", cure=cure)
+
+
+@deploy("director")
+def float_first() -> None:
+    """nat's gateway begins to float: the director that serves has it before servers are sent there."""
+    if observation.name_of(host) == first_to_float(observation.blueprint(host).declaration, states(host, "directors")):
+        gate.passed(name="gate: servers are ready")
+        configure()
 
 
 @deploy("director")

@@ -5,13 +5,14 @@ would otherwise change directors before servers are ready.
 """
 
 from collections.abc import Generator
+from collections.abc import Set as AbstractSet
 
 from pyinfra import host as current
 from pyinfra.api import FunctionCommand, Host, operation
 
 from cluster.difference import Action
 from cluster.observed import HostState
-from cluster.order import not_by_declared_method, not_open, not_ready, parted
+from cluster.order import must_be_ready, not_by_declared_method, not_open, not_ready, parted
 from cluster.parts import Thing
 from cluster.trial import against, can_try, tried
 from cluster.vocabulary import Role
@@ -54,9 +55,10 @@ def _reason(host: Host) -> str | None:
     if plan.role(observation.name_of(host)) is not Role.DIRECTOR:
         return None
     servers = states(host, "real_servers")
-    lacking = {name: what for name in servers if (what := _lacking(host, name))}
+    needed = must_be_ready(plan.declaration, observation.name_of(host), states(host, "directors"))
+    lacking = {name: what for name in servers if (what := _lacking(host, name, needed))}
     failed_before = [name for name in failed(host) if plan.role(name) is Role.DIRECTOR]
-    refusing = {name: what for name in servers if (what := _lacking(host, name, database=True))}
+    refusing = {name: what for name in servers if (what := _lacking(host, name, {Thing.DATABASE}))}
     seen, others = observation.seen(host), states(host, "directors").values()
     return (
         not_ready(plan.declaration, seen, servers, lacking, failed_before, others=others)
@@ -84,12 +86,11 @@ def _fails(host: Host) -> str | None:
     return against(declaration, name, wanted, attempt(host, wanted)) if wanted else f"{name} finds no server alive"
 
 
-def _lacking(host: Host, name: str, *, database: bool = False) -> str | None:
-    """What a server's network, or its database server, still lacks for the declared mode."""
+def _lacking(host: Host, name: str, things: AbstractSet[Thing]) -> str | None:
+    """What of `things` a server still lacks for the declared mode."""
     plan = observation.blueprint(host)
     server = next(other for other in host.state.inventory if observation.name_of(other) == name)
     if states(host, "real_servers")[name] is None:
         return None
     found = observation.found(server, {plan.declaration.mode})
-    things = {Thing.DATABASE} if database else {*Thing} - {Thing.CLUSTERCHECK, Thing.DATABASE}
     return next((d.what for d in found if d.action is not Action.REMOVE and d.thing in things), None)

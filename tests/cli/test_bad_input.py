@@ -76,7 +76,7 @@ CASES = [
     Case("two services at one NAT port", "5507", "5506", "", "service.write.nat_port", "give each its own"),
     Case("no VIP", 'vip = "10.0.0.10"\n', "", "[service.read]", "service.read", "mode dr needs a vip"),
     Case("ports differ", "5506", "5506\nserver_port = 3307", "3307", "service.read.server_port", "or use mode nat"),
-    Case("all weights 0", "", "", "[real_server.db1]", "real_server", "give at least one server a weight"),
+    Case("all weights 0", "", "", "[real_server.db1]", "real_server", "leave at least one in rotation"),
     Case("NAT without gateway", 'gateway = "10.0.0.12"', "", "[nat]", "nat.gateway", "set nat.gateway to a free address"),
     Case("gateway is a VIP", "10.0.0.12", "10.0.0.11", "gateway", "nat.gateway", "take another free address"),
     Case("equal priorities", "= 100", "= 101", "", "director.lb2.priority", "give each its own"),

@@ -6,6 +6,7 @@ step go on in any order among each other.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from random import Random
@@ -25,6 +26,7 @@ from cluster.order import (
     left_out,
     modes_now,
     modes_to_keep,
+    must_be_ready,
     not_open,
     not_ready,
     parted,
@@ -242,7 +244,8 @@ class Operator:
     def gate(self, name: str) -> str | None:
         """As in operations/gate.py."""
         servers = self.seen(self.group(Role.REAL_SERVER))
-        lacking, refusing = ({n: w for n in servers if (w := self.lacking(n, database=d))} for d in (False, True))
+        needed = must_be_ready(self.declaration, name, self.seen(self.group(Role.DIRECTOR)))
+        lacking, refusing = ({n: w for n in servers if (w := self.lacking(n, t))} for t in (needed, {Thing.DATABASE}))
         failed = [other for other in self.failed if self.blueprint.role(other) is Role.DIRECTOR]
         state = self.cluster.states[name]
         directors = self.seen(self.group(Role.DIRECTOR))
@@ -252,10 +255,9 @@ class Operator:
             or not_open(self.declaration, state, servers, refusing)
         )
 
-    def lacking(self, name: str, *, database: bool) -> str | None:
+    def lacking(self, name: str, things: AbstractSet[Thing]) -> str | None:
         if name in self.unreachable:
             return None
-        things = {Thing.DATABASE} if database else {*Thing} - {Thing.CLUSTERCHECK, Thing.DATABASE}
         found = self.found(name, frozenset({self.declaration.mode}))
         return next((d.what for d in found if d.action is not Action.REMOVE and d.thing in things), None)
 

@@ -184,9 +184,8 @@ def test_every_prefix_of_a_change_of_mode_serves(old: Mode, new: Mode, directors
     replayed(Change(before, after, IFUPDOWN), Random(1), stops=1)  # noqa: S311 (no secret)
 
 
-@pytest.mark.xfail(strict=True, reason="servers are sent to nat's new gateway before a director has it")
 def test_every_prefix_serves_while_nats_gateway_begins_to_float() -> None:
-    """The one known gap, which `cluster.plan` names: a second director joins one that serves by nat at its own address."""
+    """A second director joins one that serves by nat at its own address."""
     alone, pair = (Variant(Mode.NAT, directors=directors).declaration for directors in (1, 2))
     replayed(Change(alone, pair, IFUPDOWN), Random(1), stops=0)  # noqa: S311 (no secret)
 
