@@ -87,7 +87,8 @@ def first_to_float(declaration: Declaration, seen: Mapping[str, HostState | None
     """
     gateway = declaration.nat.gateway
     directors = {name: state for name in declaration.director if (state := seen.get(name))}
-    if gateway is None or any(state.holds(gateway) for state in directors.values()):
+    # Also one that leaves the cluster may have it.
+    if gateway is None or any(state.holds(gateway) for state in seen.values() if state):
         return None
     serving = [name for name, state in directors.items() if state.modes == {Mode.NAT} and runs_keepalived(state)]
     return serving[0] if len(serving) == 1 and declaration.mode is Mode.NAT else None
