@@ -6,7 +6,9 @@ Which one: the environment's LBCTL_CLUSTER, else inventory/galera.toml. Run as `
 import sys
 
 from cluster.errors import LbctlError
-from fleet import source
+from fleet import installed, source
+
+installed.read_once()
 
 try:
     _plan = source.blueprint(source.path_of())

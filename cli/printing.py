@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.control import strip_control_codes
 
 from cli import show
 from cluster.change import Change
@@ -33,7 +34,10 @@ def plan(found: Plan, texts: Mapping[str, Mapping[str, str]] | None, *, as_json:
         return
     console = _console()
     for style, line in show.as_lines(found, texts):
-        console.print(line, style=style)
+        if console.is_terminal:
+            console.print(line, style=style)
+        else:  # the same without style: of many hosts there are many lines, and rich takes its time for each
+            print(strip_control_codes(line).expandtabs())
 
 
 def steps(as_json: bool) -> Callable[[Step, Mapping[str, Result] | None], None]:  # noqa: FBT001

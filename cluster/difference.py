@@ -206,9 +206,10 @@ class _Leftovers:
     def packet_paths(self) -> Iterator[Found]:
         part, mine, seen = self.part, self.mine, self.seen
         # In a table that we use now everything is ours; in one that we may have used, only what we would have put there.
-        tables = {route.table for route in mine.routes}
-        known = {_without_size(route) for route in part.routes}
-        for route in sorted(seen.routes - set(mine.routes), key=str):
+        extra = seen.routes.difference(mine.routes)
+        tables = {route.table for route in mine.routes} if extra else set()
+        known = {_without_size(route) for route in part.routes} if extra else set()
+        for route in sorted(extra, key=str):
             if route.table in tables or _without_size(route) in known:
                 yield "route", route, f"remove route {show_route(route)}"
         unwanted = {chain.name for chain in part.chains} - {chain.name for chain in mine.chains}

@@ -5,11 +5,12 @@ another mode (the return path takes replies from the server's own address only, 
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from ipaddress import IPv4Address
+from typing import Any, Self
 
 from cluster import boot
 from cluster.declaration import Connections, Declaration, Director, RealServer, Tun
@@ -27,7 +28,7 @@ from cluster.keepalived import (
 from cluster.kit import LIBRARY, Kit, Render
 from cluster.observed import HostState
 from cluster.parts import File, Footprint, Part, Table, Thing, Unit
-from cluster.real_servers import ETHERNET_MTU, RealServerParts
+from cluster.real_servers import ETHERNET_MTU, RealServerParts, neighbours
 from cluster.vocabulary import BootFiles, Mode, ReturnPath, Role
 
 ALL_MODES = frozenset(Mode)
@@ -51,6 +52,10 @@ class Blueprint:
         default_factory=dict, repr=False, compare=False
     )
     _confs: dict[tuple[str, Left, tuple[Endpoint, ...]], File] = field(default_factory=dict, repr=False, compare=False)
+
+    def __copy__(self) -> Self:
+        """Itself, for it does not change: pyinfra copies data whenever one asks for them."""
+        return self
 
     def to_json(self) -> str:
         """How pyinfra shows it in `debug-inventory`: the secret stays out."""
@@ -115,7 +120,9 @@ class Blueprint:
                     self._keepalived(host, former),
                 ]
             else:
-                parts = list(RealServerParts(self.declaration, self.render, key[2]).parts(host, modes))
+                parts = list(
+                    RealServerParts(self.declaration, self.render, key[2], self._neighbours).parts(host, modes)
+                )
             parts.append(boot.networkd(Kit(self.declaration, self.render)))
             ordered = tuple(sorted(parts, key=lambda part: list(Thing).index(part.thing)))
             self._made[key] = boot.chosen(ordered, self.boot_files(host))
@@ -135,10 +142,10 @@ class Blueprint:
             footprints = [way.footprint(host, ALL_MODES) for way in self._ways]
             parts = [part for footprint in footprints for part in footprint]
             if self.role(host) is Role.REAL_SERVER:
-                parts.append(RealServerParts(self._ways[0].declaration, self.render).clustercheck())
+                parts.append(RealServerParts(self._ways[0].declaration, _without_text).clustercheck())
             else:
                 # One that is alone now may have had a peer.
-                parts.append(DirectorParts(self.declaration, self.render).synchronisation())
+                parts.append(DirectorParts(self.declaration, _without_text).synchronisation())
             self._made[key] = merged(parts)
         return self._made[key]
 
@@ -149,7 +156,9 @@ class Blueprint:
 
     @cached_property
     def _ways(self) -> tuple["Blueprint", ...]:
-        """The same cluster with each of nat's return paths, and with all that can be switched off."""
+        """The same cluster with each of nat's return paths, and with all that can be switched off: what there can be, and not
+        what it says. Leftovers are known by their names, and texts are most of the work.
+        """
         d = self.declaration.anyhow_booted()
         # What is switched off now may have been on: these two tables are on by default, and so is this key.
         alone = {"direct_when_alone": True}
@@ -157,7 +166,11 @@ class Blueprint:
         ways = (
             d.model_copy(update=on | {"nat": d.nat.model_copy(update=alone | {"return_path": w})}) for w in ReturnPath
         )
-        return tuple(Blueprint(way, self.render, self.password) for way in ways)
+        return tuple(Blueprint(way, _without_text, self.password) for way in ways)
+
+    @cached_property
+    def _neighbours(self) -> Mapping[IPv4Address, str]:
+        return neighbours(self.declaration)
 
     def boot_files(self, host: str) -> BootFiles:
         """Who is declared to read the host's files at boot."""
@@ -224,6 +237,12 @@ def _merged(thing: Thing, versions: list[Part]) -> Part:
     sysctls = {key: value for part in versions for key, value in part.sysctls.items()}
     items: dict[str, Any] = {name: each(name) for name in names}
     return Part(thing, sysctls=sysctls, units=tuple(units.values()), **items)
+
+
+def _without_text(template: str, values: Mapping[str, Any]) -> str:
+    """A render for footprints of which only the names count."""
+    del template, values
+    return ""
 
 
 GUARD = "# Managed by lbctl: change the declaration, not this file. "

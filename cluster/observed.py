@@ -341,7 +341,7 @@ def _units(lines: Iterable[str], revisions: Mapping[str, list[str]]) -> dict[str
 
 def _seconds(lines: Iterable[list[str]]) -> dict[str, int]:
     """How long each persistent service is so, by "-t ADDRESS:PORT", from `ipvsadm -Sn`."""
-    return {" ".join(words[1:3]): int(words[words.index("-p") + 1]) for words in lines}
+    return {" ".join(words[1:3]): int(words[words.index("-p") + 1]) for words in lines if "-p" in words}
 
 
 def ipvs_table(lines: Iterable[str], seconds: Mapping[str, int] | None = None) -> tuple[SeenService, ...]:

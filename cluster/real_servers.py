@@ -1,11 +1,12 @@
 """What a real server carries, thing by thing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 
 from cluster.boot import device_files
+from cluster.declaration import Declaration
 from cluster.kit import LIBRARY, Kit
 from cluster.parts import Address, Chain, File, Link, Listener, Part, Route, Rule, Thing, Unit
 from cluster.vocabulary import (
@@ -37,6 +38,8 @@ class RealServerParts(Kit):
 
     mtu: int = ETHERNET_MTU
     """Of the largest packet that reaches this server."""
+    neighbours: Mapping[IPv4Address, str] | None = None
+    """`neighbours` of the declaration, where somebody has them: each of a hundred servers knows all others."""
 
     def parts(self, name: str, modes: AbstractSet[Mode]) -> Iterator[Part]:
         """All that real server `name` must carry so that every one of `modes` works there."""
@@ -192,11 +195,11 @@ class RealServerParts(Kit):
         )
         return program, unit_file, unit
 
-    def _neighbours(self, name: str) -> list[IPv4Address]:
-        """Directors and other real servers on the network."""
-        d = self.declaration
-        servers = (s.address for other, s in d.real_server.items() if other != name and s.address in d.network)
-        return [*(director.address for director in d.director.values()), *servers]
+    def _neighbours(self, name: str) -> dict[IPv4Address, str]:
+        """Directors and other real servers on the network, also in words."""
+        others = dict(self.neighbours or neighbours(self.declaration))
+        others.pop(self.declaration.real_server[name].address, None)
+        return others
 
     def _return_routes(self, name: str, table: int) -> tuple[Route, ...]:
         # The unreachable route first: when the others are lost, replies must not leave directly, past the director.
@@ -204,7 +207,7 @@ class RealServerParts(Kit):
         # Each other server as well: replication and transfers between them are no director's business.
         d, interface = self.declaration, self.declaration.real_server[name].interface
         gateway = d.gateway_for(next(iter(d.director)))
-        direct: dict[str, IPv4Address | None] = {str(address): None for address in self._neighbours(name)}
+        direct: dict[str, IPv4Address | None] = dict.fromkeys(self._neighbours(name).values())
         direct |= {_destination(net): None if net.subnet_of(d.network) else d.router for net in d.nat.direct}
         return (
             Route(table, "default", kind="unreachable", metric=WORST_METRIC),
@@ -230,6 +233,12 @@ class RealServerParts(Kit):
             files=(program, unit_file),
             units=(unit,),
         )
+
+
+def neighbours(declaration: Declaration) -> Mapping[IPv4Address, str]:
+    """Directors, and real servers that are on their network, also in words."""
+    servers = (server.address for server in declaration.real_server.values() if server.address in declaration.network)
+    return {a: str(a) for a in (*(director.address for director in declaration.director.values()), *servers)}
 
 
 def _destination(network: IPv4Network) -> str:

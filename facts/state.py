@@ -9,7 +9,7 @@ from pyinfra.api import FactBase, Host
 from pyinfra.api.exceptions import FactProcessError
 
 from cluster.footprint import GUARD
-from cluster.observed import BusyError, HostState, UnreadableStateError, parse
+from cluster.observed import NETWORKD, BusyError, HostState, UnreadableStateError, parse
 from cluster.parts import LOCK, RECORDS, proc_path, staged_path
 from cluster.question import Question
 from facts import kept
@@ -69,7 +69,7 @@ def script(asked: Question) -> str:
         "look() {",
     ]
     # The lock is there after our first change only. Held: the look would be of a moment that is over when it arrives.
-    lines += [f"if [ -e {LOCK} ] && ! flock -n -s {LOCK} true; then echo '#busy'; exit; fi"]
+    lines += [f"if [ -e {LOCK} ] && ! flock -n -s 9 9<{LOCK}; then echo '#busy'; exit; fi"]
     for section, body in _sections(asked):
         lines += [f"echo '#{section}'", body]
     # Said all at once: line by line, each would be a packet to encrypt, to send and to take apart again.
@@ -86,10 +86,14 @@ Section = tuple[str, str]
 
 def _sections(asked: Question) -> Iterator[Section]:
     yield from _files(asked)
-    yield from _software(asked)
     yield from _network(asked)
-    yield from _boot(asked)
     yield from _services(asked)
+    # As the last but for what its answer leads to: what it reads leaves the shell's own arguments alone.
+    yield "read", _read(asked)
+    if asked.ports:
+        yield from _sockets(asked)
+    if asked.database_users:
+        yield "database", _database(asked)
 
 
 def _files(asked: Question) -> Iterator[Section]:
@@ -104,50 +108,25 @@ def _files(asked: Question) -> Iterator[Section]:
         halves = " ".join("*".join(map(quote, staged_path(path).split("*"))) for path in asked.files)
         yield "half-written", f'for f in {halves}; do [ -e "$f" ] && echo "$f"; done'
     if asked.guarded:
+        # The shell takes the first line, and sha256sum goes on where it stopped.
         yield (
             "guards",
-            f'for f in {_words(asked.guarded)}; do [ -f "$f" ] || continue; IFS= read -r l <"$f" || :\n'
-            f'case $l in {quote(GUARD)}*) s=$(tail -n +2 "$f" | sha256sum); '
-            f'[ "$l" = {quote(GUARD)}"sha256:${{s%% *}}" ] && echo "$f kept" || echo "$f edited";; esac; done',
+            f'for f in {_words(asked.guarded)}; do [ -f "$f" ] && {{ IFS= read -r l || :\n'
+            f"case $l in {quote(GUARD)}*) s=$(sha256sum); "
+            f'[ "$l" = {quote(GUARD)}"sha256:${{s%% *}}" ] && echo "$f kept" || echo "$f edited";; esac; }} <"$f"; done',
         )
-
-
-def _software(asked: Question) -> Iterator[Section]:
-    if asked.packages:
-        show = "dpkg-query -W -f '${Package} ${db:Status-Status}\\n'"
-        yield "packages", f"{show} {_words(asked.packages)} 2>/dev/null"
-    if asked.users:
-        yield (
-            "users",
-            f'while IFS=: read -r u _; do for w in {_words(asked.users)}; do [ "$u" = $w ] && echo $u; done; done </etc/passwd',
-        )
-    yield "records", f"[ -d {RECORDS[0]} ] && echo there"
-    # Built-in modules have a folder, too.
-    yield "modules", "for m in ip_vs ipip dummy; do [ -d /sys/module/$m ] && echo $m; done"
 
 
 def _network(asked: Question) -> Iterator[Section]:
-    if asked.sysctls:
-        # grep reads each file at once: the shell's own `read` goes byte by byte, and /proc ends after the first.
-        yield "sysctls", f"cd /proc/sys && grep -sH . {_words(map(proc_path, asked.sysctls))}; cd /"
-        yield (
-            "before",
-            '[ -f /var/lib/lbctl/before/sysctl ] && while read -r l; do echo "$l"; done </var/lib/lbctl/before/sysctl',
-        )
+    yield "records", f"[ -d {RECORDS[0]} ] && echo there"
+    # Built-in modules have a folder, too.
+    yield "modules", "for m in ip_vs ipip dummy; do [ -d /sys/module/$m ] && echo $m; done"
     # One process for all three. All tables: to ask for one that never had a route is an error.
-    yield "network", "printf 'addr show\\nrule show\\nroute show table all\\n' | ip -j -d -s -batch -"
+    yield "network", "ip -j -d -s -batch - <<'END'\naddr show\nrule show\nroute show table all\nEND"
     if asked.netfilter:
-        tables = "; ".join(f"iptables-save -t {quote(table)} 2>/dev/null" for table in asked.netfilter)
-        yield "chains", f"if command -v iptables-save >/dev/null; then {tables}; fi | grep -E '^[*]|LBCTL-'"
-
-
-# interfaces(5): what pulls in other files, stanzas of devices, and commands that a stanza runs.
-_INTERFACES = r"^[[:space:]]*(source|source-directory|auto|allow-[a-z]+|iface|(pre-|post-)?(up|down))[[:space:]]"
-
-
-def _boot(asked: Question) -> Iterator[Section]:
-    """Who looks after the interface, and what ifupdown's files that are not ours do. The shell reads small files itself."""
+        yield "chains", _CHAINS.replace("TABLES", _words(asked.netfilter))
     link = f"/sys/class/net/{asked.interface}/ifindex"
+    # Who looks after the interface. The shell reads small files itself.
     yield (
         "boot",
         f"i=; [ -r {link} ] && read -r i <{link}; f=/run/systemd/netif/links/$i\n"
@@ -155,40 +134,136 @@ def _boot(asked: Question) -> Iterator[Section]:
         '[ "$k" = NETWORK_FILE ] && echo "networkd ${v##*/}"; done <"$f"\n'
         "if [ -x /sbin/ifup ] || [ -x /usr/sbin/ifup ]; then echo ifupdown; fi",
     )
-    yield (
-        "interfaces",
-        "set --; for f in /etc/network/interfaces /etc/network/interfaces.d/*; do\n"
-        'case $f in */lbctl-*) ;; *) [ -f "$f" ] && set -- "$@" "$f";; esac; done\n'
-        f'[ $# -eq 0 ] || grep -nHsE {quote(_INTERFACES)} "$@"',
-    )
+
+
+# A table that iptables' legacy variant has never used holds nothing of ours, and to ask for it would load its module.
+_CHAINS = r"""\
+p=/usr/sbin/iptables-save; t=
+if [ -x $p ]; then
+  for w in TABLES; do t="$t $w"; done
+  if [ $p -ef /usr/sbin/xtables-legacy-multi ]; then
+    t=; [ -r /proc/net/ip_tables_names ] && while read -r n; do
+      for w in TABLES; do [ "$n" = "$w" ] && t="$t $w"; done; done </proc/net/ip_tables_names
+  fi
+fi
+[ -z "$t" ] || for w in $t; do $p -t $w 2>/dev/null; done | grep -E '^[*]|LBCTL-'"""
 
 
 def _services(asked: Question) -> Iterator[Section]:
     if asked.units:
         properties = "Id,ActiveState,UnitFileState,NeedDaemonReload"
-        yield "units", f"systemctl show -p {properties} {_words(asked.units)}"
+        # systemd goes looking for each one that it does not know. systemd-networkd is on every host and runs on few.
         yield (
-            "revisions",
-            f"for u in {_words(asked.units)}; do f=/run/lbctl/$u; "
-            '[ -f "$f" ] && { read -r r _; c=; read -r c; echo "$u $r $c"; } <"$f"; done',
+            "units",
+            f"set --; for u in {_words(asked.units)}; do\n"
+            f'[ "$u" = {NETWORKD} ] && [ ! -e /run/systemd/netif/state ] && continue\n'
+            "for f in /etc/systemd/system/$u /etc/systemd/system/*.wants/$u /usr/lib/systemd/system/$u \\\n"
+            "  /lib/systemd/system/$u /run/systemd/units/invocation:$u /run/lbctl/$u; do\n"
+            '  if [ -e "$f" ] || [ -L "$f" ]; then set -- "$@" "$u"; break; fi; done; done\n'
+            f'[ $# -eq 0 ] || systemctl show -p {properties} "$@"',
         )
     if asked.director:
         yield "cluster-lock", kept.LOCK
-        yield "ipvs", "[ -r /proc/net/ip_vs ] && cat /proc/net/ip_vs"
         # Without a table ipvsadm would load the module.
-        yield "persistence", "[ -r /proc/net/ip_vs ] && command -v ipvsadm >/dev/null && ipvsadm -Sn | grep -e ' -p '"
+        yield "persistence", "[ -r /proc/net/ip_vs ] && command -v ipvsadm >/dev/null && ipvsadm -Sn"
+
+
+def _read(asked: Question) -> str:
+    """All that stands in files, by one process: each is a section of its own, or lines of one.
+
+    dpkg's list is read as dpkg-query would, without sorting all of it; while there is news that is not yet in it (dpkg was
+    interrupted), dpkg-query is asked.
+    """
+    names, update = _words(asked.packages), "/var/lib/dpkg/updates/[0-9]*"
+    # The names of /etc/network/interfaces(5): `boot` says what ifupdown does beside what is ours.
+    before = [
+        "d=/var/lib/dpkg/status",
+        f'for f in {update}; do [ -e "$f" ] && d=; done' if asked.packages else "",
+        "[ -n \"$d\" ] || { echo '#packages'; "
+        f"dpkg-query -W -f '${{Package}} ${{db:Status-Status}}\\n' {names} 2>/dev/null; }}"
+        if asked.packages
+        else "",
+        "set --; for f in /etc/network/interfaces /etc/network/interfaces.d/*; do",
+        'case $f in */lbctl-*) ;; *) [ -f "$f" ] && set -- "$@" "$f";; esac; done',
+    ]
+    wanted = ["'#interfaces'", '"$@"']
+    if asked.packages:
+        wanted += ["'#packages'", '"$d"']
+    if asked.users:
+        wanted += ["'#users'", "/etc/passwd"]
+    if asked.sysctls:
+        wanted += ["'#sysctls'", *(quote(f"/proc/sys/{proc_path(key)}") for key in asked.sysctls)]
+        wanted += ["'#before'", "/var/lib/lbctl/before/sysctl"]
+    if asked.units:
+        wanted += ["'#revisions'", *(quote(f"/run/lbctl/{unit}") for unit in asked.units)]
+    if asked.director:
+        wanted += ["'#ipvs'", "/proc/net/ip_vs"]
     if asked.ports:
-        wanted = " or ".join(f"sport = :{port}" for port in asked.ports)
-        yield "listening", f"l=$(ss -Hltnp '( {wanted} )'); echo \"$l\""
-        yield "bind", _BIND
-        yield "established", f"ss -Htn state established '( {wanted} )'"
-    if asked.database_users:
-        yield "database", _database(asked)
+        wanted += ["'#listening'", "/proc/net/tcp", "/proc/net/tcp6"]
+    ports = " ".join(f"{port:04X} {port}" for port in asked.ports)
+    values = (
+        f"-v packages={quote(' '.join(asked.packages))} -v users={quote(' '.join(asked.users))} -v ports={quote(ports)}"
+    )
+    return "\n".join([*filter(None, before), f"r=$(awk {values} {quote(_READER)} {' '.join(wanted)}) || exit", _SAY])
+
+
+# interfaces(5): what pulls in other files, stanzas of devices, and commands that a stanza runs.
+_INTERFACES = r"^[ \t]*(source|source-directory|auto|allow-[a-z]+|iface|(pre-|post-)?(up|down))[ \t]"
+
+# POSIX awk. Arguments: sections, each with its files; one that is not there is passed over.
+# /proc/net/tcp: the kernel's Documentation/networking/proc_net_tcp.rst; state 0A listens, 01 is connected.
+_READER = r"""
+function said(f, l, n,   w) {
+  if (s == "#sysctls") print substr(f, 11) ":" l
+  else if (s == "#packages") {
+    if (l ~ /^Package: /) p = substr(l, 10)
+    else if (l ~ /^Status: / && p in package) { split(l, w, " "); print p, w[4] }
+  }
+  else if (s == "#users") { split(l, w, ":"); if (w[1] in user) print w[1] }
+  else if (s == "#interfaces") { if (l ~ INTERFACES) print f ":" n ":" l }
+  else if (s == "#revisions") { if (n == 1) { split(l, w, " "); first = w[1] } else if (n == 2) second = l }
+  else if (s == "#listening") {
+    split(l, w, " ")
+    hex = substr(w[2], index(w[2], ":") + 1)
+    if (!(hex in port)) return
+    if (w[4] == "01") connected = 1
+    if (w[4] == "0A" && w[2] ~ /^00000000:/) everywhere = everywhere "LISTEN 0 0 0.0.0.0:" port[hex] " 0.0.0.0:*\n"
+    else if (w[4] == "0A") closer = 1
+  }
+  else print l
+}
+BEGIN {
+  n = split(packages, w, " "); for (i = 1; i <= n; i++) package[w[i]]
+  n = split(users, w, " "); for (i = 1; i <= n; i++) user[w[i]]
+  n = split(ports, w, " "); for (i = 1; i <= n; i += 2) port[w[i]] = w[i + 1]
+  for (i = 1; i < ARGC; i++) {
+    f = ARGV[i]
+    if (f ~ /^#/) { s = f; print s; continue }
+    n = 0; first = second = ""
+    while ((getline l < f) > 0) said(f, l, ++n)
+    close(f)
+    if (s == "#revisions" && n) { sub(/.*\//, "", f); print f, first, second }
+  }
+  if (closer) print "#closer"; else printf "%s", everywhere
+  if (connected) print "#connected"
+}""".replace("INTERFACES", f"/{_INTERFACES}/")
+
+
+# Not by echo, which would take a backslash in somebody's file for one of its own.
+_SAY = "printf '%s\\n' \"$r\""
+
+
+def _sockets(asked: Question) -> Iterator[Section]:
+    """Who listens, unless it is at all addresses, which is all that is to be known; and who is connected, if anybody is."""
+    wanted = " or ".join(f"sport = :{port}" for port in asked.ports)
+    yield "bind", f"case $r in *'#closer'*) l=$(ss -Hltnp '( {wanted} )')\n{_BIND};; esac"
+    yield "established", f"case $r in *'#connected'*) ss -Htn state established '( {wanted} )';; esac"
 
 
 # Only where MySQL listens at single addresses: what it was told, and where that is written. It is asked itself, because which
 # files and groups it reads depends on its version; of all that it says (passwords, too) only the address leaves the host.
 _BIND = r"""\
+printf '#listening\n%s\n#bind\n' "$l"
 case $l in
   # One line with a wildcard, as nearly everywhere: no process is started for it.
   *' 0.0.0.0:'[0-9]*users:*users:*|*' *:'[0-9]*users:*users:*) p=x;; *' 0.0.0.0:'[0-9]*|*' *:'[0-9]*) p=;;

@@ -5,4 +5,9 @@ A module of its own, because it changes the whole process: tests and tools that 
 
 from gevent import monkey
 
+from fleet import installed
+
+installed.read_once()
+# paramiko names it for `Match exec` in an ssh_config, which few have; it is a seventh of all that is imported.
+installed.when_used("invoke")
 monkey.patch_all()

@@ -40,7 +40,16 @@ class Entry:
     def place(self) -> str:
         return f"{self.path} line {self.line}"
 
+    @functools.cached_property
+    def plain(self) -> frozenset[str] | None:
+        """Its names in lower case, if none of them is a pattern or a hash."""
+        special = any(mark in name for name in self.names for mark in "*?!|")
+        return None if special else frozenset(name.lower() for name in self.names)
+
     def is_for(self, name: str) -> bool:
+        """Whether it speaks of a server by this name, which is in lower case."""
+        if self.plain is not None:
+            return name in self.plain
         if any(fnmatchcase(name, pattern[1:].lower()) for pattern in self.names if pattern.startswith("!")):
             return False
         return any(_matches(name, pattern) for pattern in self.names)

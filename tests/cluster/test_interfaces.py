@@ -47,8 +47,8 @@ iface eth0 inet static
 
 
 def lines(text: str, path: str = "/etc/network/interfaces") -> tuple[InterfacesLine, ...]:
-    """As a host shows them: the pattern is the one that grep gets there."""
-    pattern = re.compile(_INTERFACES.replace("[[:space:]]", r"\s"))
+    """As a host shows them: the pattern is the one that awk gets there."""
+    pattern = re.compile(_INTERFACES)
     found = ((number, line) for number, line in enumerate(text.splitlines(), start=1) if pattern.match(line))
     return (SOURCE, *(InterfacesLine(path, number, line.strip()) for number, line in found))
 

@@ -16,7 +16,7 @@ rm -f /usr/local/sbin/systemctl
 printf '#!/bin/sh\\nprintf "Id=systemd-networkd.service\\\\nActiveState=active\\\\nUnitFileState=enabled\\\\n"\\n' \\
   >/usr/local/sbin/systemctl
 chmod 755 /usr/local/sbin/systemctl
-mkdir -p /run/systemd/netif/links
+mkdir -p /run/systemd/netif/links; echo OPER_STATE=routable >/run/systemd/netif/state
 printf '# private\\nADMIN_STATE=configured\\nNETWORK_FILE=/run/systemd/network/10-netplan-eth0.network\\nDNS=\\n' \\
   >/run/systemd/netif/links/$(cat /sys/class/net/eth0/ifindex)
 """

@@ -163,12 +163,12 @@ def test_a_first_line_that_does_not_fit_the_rest_tells_of_an_edit() -> None:
 
 
 @pytest.mark.namespace
-@pytest.mark.parametrize(("address", "asked_further"), [("10.0.0.1", True), ("0.0.0.0", False)])
+@pytest.mark.parametrize(("address", "program"), [("10.0.0.1", "mariadbd"), ("0.0.0.0", "")])
 def test_a_mysql_is_asked_what_it_was_told_where_it_listens_at_single_addresses(
     address: str,
-    asked_further: bool,  # noqa: FBT001
+    program: str,
 ) -> None:
-    """A program of that name, which does not know how to say it."""
+    """A program of that name, which does not know how to say it. Of one that listens everywhere not even the name is asked."""
     listen = f"import socket, time; s = socket.create_server(('{address}', 3306)); print(1, flush=True); time.sleep(60)"
     with Bare() as bare:
         bare.run(
@@ -176,7 +176,7 @@ def test_a_mysql_is_asked_what_it_was_told_where_it_listens_at_single_addresses(
         )
         bare.run("while ! [ -s /run/test/up ]; do sleep 0.05; done")
         state = parse(bare.run(script(asked_of(Variant().blueprint, "db1"))))
-    assert state.listeners == (SeenListener(IPv4Address(address), 3306, "mariadbd"),)
+    assert state.listeners == (SeenListener(IPv4Address(address), 3306, program),)
     assert state.local >= {IPv4Address("10.0.0.1"), IPv4Address("127.0.0.1")}
-    assert (state.bind is not None) is asked_further
+    assert (state.bind is not None) is bool(program)
     assert state.bind is None or state.bind.told is None

@@ -7,8 +7,9 @@ from typing import Self
 # Programs that change what a namespace cannot hold only write down how they were called.
 SET_UP = """\
 set -e
+awk=$(readlink -f "$(command -v awk)")
 mount -t tmpfs etc /etc; mount -t tmpfs local /usr/local; mount -t tmpfs lib /var/lib; mount -t tmpfs run /run
-mkdir -p /usr/local/sbin /run/test
+mkdir -p /usr/local/sbin /run/test /etc/alternatives; ln -s "$awk" /etc/alternatives/awk
 echo root:x:0:0:root:/root:/bin/sh >/etc/passwd; echo root:x:0: >/etc/group; echo tcp 6 TCP >/etc/protocols
 cat >/usr/local/sbin/recorder <<'END'
 #!/bin/sh

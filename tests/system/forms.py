@@ -27,6 +27,8 @@ def serves(cluster: Cluster, variant: Variant) -> None:
     for director in cluster.declaration.director:
         cluster.table_settles(director)
     active = cluster.active()
+    floating = floating_addresses(cluster.declaration)
+    who_answers_arp = cluster.asks_by_arp(floating)  # while clients ask for more
     for endpoint in cluster.endpoints("read"):
         cluster.rotates(endpoint)
         hidden = variant.mode is Mode.NAT and variant.return_path is ReturnPath.SNAT
@@ -35,8 +37,7 @@ def serves(cluster: Cluster, variant: Variant) -> None:
     writers = {cluster.sticks(endpoint) for endpoint in cluster.endpoints("write")}
     expected = {"persistent": writers, "elected": {cluster.first_member()}, "ranked": {"db1"}}[variant.writer]
     assert writers == expected
-    floating = floating_addresses(cluster.declaration)
-    assert cluster.who_answers_arp(floating) == {address: {cluster.mac(active)} for address in floating}
+    assert who_answers_arp() == {address: {cluster.mac(active)} for address in floating}
 
 
 def is_accepted(cluster: Cluster) -> None:
