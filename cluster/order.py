@@ -73,6 +73,22 @@ def is_active(declaration: Declaration, seen: HostState) -> bool:
     return any(seen.holds(address) for address in floating_addresses(declaration))
 
 
+def only_choices(declaration: Declaration, directors: Iterable[HostState]) -> frozenset[str]:
+    """The servers that all new connections of a service go to: a writer, usually. They are restarted last.
+
+    Else the writer would move to a server that is restarted next, and clients lose their connections twice.
+    """
+    directors = tuple(directors)
+    telling_ = [state for state in directors if is_active(declaration, state)] or directors
+    names = {server.address: name for name, server in declaration.real_server.items()}
+    chosen = set()
+    for service in (service for state in telling_ for service in state.services):
+        receiving = [d for d in service.destinations if d.weight]
+        if receiving and (len(receiving) == 1 or service.scheduler == "fo"):
+            chosen.add(names.get(max(receiving, key=lambda d: d.weight).address, ""))
+    return frozenset(chosen & set(declaration.real_server))
+
+
 def modes_in_use(declaration: Declaration, directors: Iterable[HostState | None]) -> frozenset[Mode]:
     """The declared mode and those in the directors' tables. A director that could not be seen (None) may use any."""
     modes = {declaration.mode}
