@@ -193,15 +193,6 @@ case $l in
 esac
 [ -z "$p" ] || p=$(echo "$l" | grep -vE ' (0\.0\.0\.0|\*):[0-9]' |
   sed -nE 's/.*\(\("(mariadbd|mysqld)",pid=([0-9]+).*/\2/p' | head -n 1)
-cnf() { # FILE DEPTH: prints its name, and those that it includes
-  [ -f "$1" ] && [ "$2" -lt 9 ] || return 0
-  echo "$1"
-  sed -nE 's/^[[:space:]]*!(include|includedir)[[:space:]]+(.*[^[:space:]])[[:space:]]*$/\1 \2/p' "$1" |
-    while read -r k i; do
-      [ "$k" = include ] || { for g in "${i%/}"/*.cnf; do cnf "$g" $(($2 + 1)); done; continue; }
-      cnf "$i" $(($2 + 1))
-    done
-}
 if [ -n "$p" ]; then
   sed -n 's|.*/|unit |p;q' /proc/$p/cgroup
   a=$(tr '\0' '\n' </proc/$p/cmdline)
@@ -216,7 +207,14 @@ if [ -n "$p" ]; then
     sed -nE 's/^--(loose[-_])?bind[-_]address=/default /p'
   f=$(echo "$d" | sed -n 's/^--defaults-file=//p')
   x=$(echo "$d" | sed -n 's/^--defaults-extra-file=//p')
-  set -- $(for i in ${f:-/etc/my.cnf /etc/mysql/my.cnf $x}; do cnf "$i" 0; done)
+  all= i=${f:-/etc/my.cnf /etc/mysql/my.cnf $x}
+  for depth in 1 2 3 4; do # those that these include, and so on
+    set --; for g in $i; do [ -f "$g" ] && set -- "$@" "$g"; done
+    [ $# -gt 0 ] || break
+    all="$all $*"
+    i=$(sed -nE 's/^[[:space:]]*!include[[:space:]]+//p; s|^[[:space:]]*!includedir[[:space:]]+([^[:space:]]+).*|\1/*.cnf|p' "$@")
+  done
+  set -- $all
   [ $# -eq 0 ] || grep -nHE '^[[:space:]]*(loose[-_])?bind[-_]address[[:space:]]*=' "$@" /dev/null |
     sed -E 's/^([^:]*:[0-9]+:)[^=]*=[[:space:]]*([^#]*)/line \1\2/; s/#.*//'
 fi"""
