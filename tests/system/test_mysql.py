@@ -19,6 +19,7 @@ from lab.topology import DATABASES
 from tests.system.machines import Cluster, Run
 from tests.variants import Variant
 
+# The long ones are not yet seen to pass whole: docs/development.md, "The long tests".
 pytestmark = pytest.mark.lab
 
 FILE = "/etc/mysql/mariadb.conf.d/70-listed.cnf"
@@ -69,7 +70,7 @@ def reading(cluster: Cluster) -> Iterator[list[str]]:
     login = ["mariadb", f"-h{VIPS[0]}", f"-u{galera.USER}", f"-p{galera.PASSWORD}", "--connect-timeout=5", "-BNe"]
 
     def read() -> None:
-        while not over.wait(0.05):
+        while not over.wait(0.3):
             done = cluster.lab.client([*login, "select @@hostname"], check=False)
             answers.append(done.stdout.strip() or f"{time.time():.1f} {done.stderr.strip()}")
 
