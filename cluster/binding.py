@@ -43,6 +43,13 @@ def refusals(part: Part, seen: HostState) -> Iterable[Refusal]:
         yield Refusal(f"MySQL listens nowhere on port {closed[0]}: is skip-networking set, or another port?")
 
 
+def silent_ports(part: Part, seen: HostState) -> Iterable[int]:
+    """Ports that directors send to and at which nothing listens. The health checks see it, too, and a restart is not the cure."""
+    if seen.listeners is None or any(refusals(part, seen)):
+        return ()
+    return dict.fromkeys(w.port for w in part.listeners if w.port not in {seen_.port for seen_ in seen.listeners})
+
+
 def _judged(part: Part, missing: Sequence[Listener], seen: HostState) -> Refusal:
     port = missing[0].port
     here = [listener for listener in seen.listeners or () if listener.port == port]
@@ -105,9 +112,9 @@ def why_not_restarted_now(
     if len(states) == 1:
         return "it is the only server: restart it when it suits"
     for director in directors:
-        if len(director.destinations) == 1:
+        if len(director.receiving) == 1:
             return "one server alone is in rotation"
-        if out := [name for name, address in others.items() if address not in director.destinations]:
+        if out := [name for name, address in others.items() if address not in director.receiving]:
             return f"{', '.join(out)} should be in rotation and is not"
     return None
 

@@ -9,8 +9,8 @@ from cluster.errors import HostError, RefusedError
 from cluster.footprint import ALL_MODES, Blueprint
 from cluster.keepalived import endpoints
 from cluster.observed import Connection, HostState
-from cluster.order import clung_to, in_use_by
 from cluster.plan import Plan, Work, plan
+from cluster.still_used import clung_to, in_use_by
 from cluster.vocabulary import Role
 
 Standing = frozenset[tuple[str, Connection]]

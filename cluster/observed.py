@@ -158,6 +158,11 @@ class HostState:
         """The servers in this director's table."""
         return frozenset(d.address for service in self.services for d in service.destinations)
 
+    @property
+    def receiving(self) -> frozenset[IPv4Address]:
+        """The servers that this director sends new connections to."""
+        return frozenset(d.address for service in self.services for d in service.destinations if d.weight)
+
 
 NETWORKD = "systemd-networkd.service"
 

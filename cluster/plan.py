@@ -4,7 +4,7 @@ Software is installed first, everywhere: a daemon without its configuration does
 
 1. Real servers get what the declared mode needs, and keep what directors use now.
 2. Where what directors must agree on changes, the passive ones stop.
-   MySQL is restarted where that is all that a VIP needs, on one server after another.
+   MySQL is restarted where that is all that a VIP needs, on one server after another, the writer last.
 3. A director that leaves the cluster stops; another one has what it held before it lets go.
 4. Directors change one at a time: passive ones first, the active one last. Nobody was cut off: servers carry both ways.
    Former places of services (nat's own ports) are served as long as clients are connected there.
@@ -28,23 +28,14 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from cluster import interfaces
+from cluster.binding import silent_ports
 from cluster.difference import Action, Difference, differences
 from cluster.footprint import Blueprint
 from cluster.keepalived import Endpoint
 from cluster.observed import HostState
-from cluster.order import (
-    clung_to,
-    first_to_float,
-    is_active,
-    modes_now,
-    modes_to_keep,
-    not_open,
-    runs_keepalived,
-    standing_down,
-    turns,
-    way_back,
-)
+from cluster.order import first_to_float, is_active, not_open, only_choices, runs_keepalived, standing_down, turns
 from cluster.parts import Thing
+from cluster.still_used import clung_to, modes_now, modes_to_keep, way_back
 from cluster.vocabulary import Mode, Role
 
 
@@ -140,7 +131,7 @@ def plan(
     remarks = (note for name, state in seen.items() if state for note in interfaces.notes(blueprint, name, state))
     return Plan(
         steps,
-        (*notes, *remarks),
+        (*notes, *remarks, *planner.silent(servers)),
         dict(unreachable or {}),
         dict(planner.hand_edited(steps, seen)),
         dict(planner.told(servers, planner.in_use)),
@@ -178,11 +169,12 @@ class _Planner:
             title = f"director {first} takes the gateway {self.blueprint.declaration.nat.gateway}"
             yield from self.step(Work.CONFIGURE, title, {first: directors[first]}, self.in_use)
         yield from self.step(Work.PREPARE, "prepare real servers", servers, self.in_use)
-        for name, state in servers.items():
-            yield from self.step(Work.RESTART, f"restart MySQL on {name}", {name: state}, self.in_use)
-        yield from self.leaving(directors)
         asked = {name: state for name, state in directors.items() if state and name not in self.blueprint.leaving}
         declaration, contract = self.blueprint.declaration, self.blueprint.contract
+        writers = only_choices(declaration, asked.values())
+        for name in sorted(servers, key=lambda name: name in writers):
+            yield from self.step(Work.RESTART, f"restart MySQL on {name}", {name: servers[name]}, self.in_use)
+        yield from self.leaving(directors)
         passive = standing_down(declaration, asked, contract)
         if passive:
             yield Step(
@@ -246,6 +238,13 @@ class _Planner:
                 for d in differences(self.blueprint.footprint(name, modes), (), state):
                     if d.action is Action.TELL:
                         yield name, d.what
+
+    def silent(self, servers: Mapping[str, HostState | None]) -> Iterator[str]:
+        """Servers at whose ports nothing listens."""
+        for name, state in servers.items():
+            for part in self.blueprint.footprint(name, self.in_use) if state else ():
+                for port in silent_ports(part, state) if state else ():
+                    yield f"{name}: nothing listens on port {port}, which directors send to"
 
     def refused(self, steps: tuple[Step, ...], seen: Mapping[str, HostState | None]) -> Iterator[tuple[str, str]]:
         """Directors that would begin to send clients to a server that refuses them."""

@@ -8,11 +8,12 @@ ipvsadm: editing in place keeps established connections.
 Not drift: a declared server that is not in the table. It fails its check, and only keepalived knows.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from cluster.keepalived import Destination, Endpoint, VirtualServer
+from cluster.declaration import Declaration
+from cluster.keepalived import Destination, Endpoint, VirtualServer, endpoints, weights_for
 from cluster.observed import HostState, SeenDestination, SeenService
 from cluster.parts import Table
 from cluster.vocabulary import Mode
@@ -25,6 +26,7 @@ class Mend:
     arguments: tuple[str, ...]
 
 
+_Key = tuple[IPv4Address, int, str]
 Drift = tuple[Mend, str]
 """What mends it, and what it is: one line, for people."""
 
@@ -46,7 +48,46 @@ def drift(table: Table, seen: HostState) -> Iterator[Drift]:
         yield Mend(()), f"{', '.join(gone)} {verb} not in the kernel's table: start keepalived anew"
 
 
-def _key(endpoint: Endpoint) -> tuple[IPv4Address, int, str]:
+Weights = Mapping[_Key, Mapping[IPv4Address, int]]
+"""Of each service's servers, by the service's address, port and protocol."""
+
+
+def weights(declaration: Declaration, director: str) -> Weights:
+    """As declared, for all that this director may serve in any mode: its table may be of another one than the declared."""
+    servers = declaration.real_server
+    found = {}
+    for mode in Mode:
+        for endpoint in endpoints(declaration.model_copy(update={"mode": mode}), director):
+            named = weights_for(declaration.service[endpoint.service], declaration)
+            found[_key(endpoint)] = {servers[name].address: weight for name, weight in named.items()}
+    return found
+
+
+def set_aside(address: IPv4Address, declared: Weights, seen: HostState) -> Iterator[Mend]:
+    """What has a director send a server no new connections, while established ones go on: weight 0.
+
+    Not where no other server would take them. Taken out of the table instead (so keepalived does when a check fails), it would
+    have its established connections reset, those too that have just begun.
+    """
+    for service in seen.services:
+        if _key(service.endpoint) in declared and any(d.weight for d in service.destinations if d.address != address):
+            yield from (_weigh(service, d, 0) for d in service.destinations if d.address == address and d.weight)
+
+
+def taken_back(declared: Weights, seen: HostState) -> Iterator[Mend]:
+    """What undoes `set_aside` for every server, also where a run that was cut short did it."""
+    for service in seen.services:
+        for d in service.destinations:
+            if not d.weight and (weight := declared.get(_key(service.endpoint), {}).get(d.address)):
+                yield _weigh(service, d, weight)
+
+
+def _weigh(service: SeenService, there: SeenDestination, weight: int) -> Mend:
+    named = (*_named(service.endpoint), "-r", f"{there.address}:{there.port}")
+    return Mend(("-e", *named, there.mode.ipvsadm_option, "-w", str(weight)))
+
+
+def _key(endpoint: Endpoint) -> _Key:
     return endpoint.address, endpoint.port, endpoint.protocol
 
 

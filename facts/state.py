@@ -273,19 +273,26 @@ esac
   sed -nE 's/.*\(\("(mariadbd|mysqld)",pid=([0-9]+).*/\2/p' | head -n 1)
 if [ -n "$p" ]; then
   sed -n 's|.*/|unit |p;q' /proc/$p/cgroup
-  tr '\0' '\n' </proc/$p/cmdline | sed -nE 's/^--bind[-_]address=/argument /p'
-  d=$(tr '\0' '\n' </proc/$p/cmdline | grep -E '^--defaults-(extra-)?file=')
-  o=$(HOME=/nonexistent timeout 10 /proc/$p/exe $d --print-defaults 2>/dev/null) && echo asked
+  a=$(tr '\0' '\n' </proc/$p/cmdline)
+  echo "$a" | sed -nE '/^--bind[-_]address$/{n;s/^/argument /p;}; s/^--(loose[-_])?bind[-_]address=/argument /p'
+  # Which files and groups it reads. Only options that it takes with =, and none that it does not know: after any other one it
+  # would not print, but start.
+  d=$(echo "$a" | grep -E '^--defaults-(file|extra-file|group-suffix)=')
+  e=$(tr '\0' '\n' </proc/$p/environ | grep -E '^(MYSQL|MARIADB)_GROUP_SUFFIX=')
+  if echo "$a" | grep -qx -e --no-defaults; then o=; d=--defaults-file=/dev/null; echo asked
+  else o=$(env $e HOME=/nonexistent timeout 10 /proc/$p/exe $d --print-defaults 2>/dev/null) && echo asked; fi
   echo "$o" | sed 's/ --/\n--/g' |
     sed -nE 's/^--(loose[-_])?bind[-_]address=/default /p'
-  set --
-  for f in ${d#*=} /etc/my.cnf /etc/mysql/my.cnf; do
-    [ -f "$f" ] || continue
-    set -- "$@" "$f"
-    for i in $(sed -nE 's/^[[:space:]]*!includedir[[:space:]]+//p' "$f"); do
-      for g in "${i%/}"/*.cnf; do [ -f "$g" ] && set -- "$@" "$g"; done
-    done
+  f=$(echo "$d" | sed -n 's/^--defaults-file=//p')
+  x=$(echo "$d" | sed -n 's/^--defaults-extra-file=//p')
+  all= i=${f:-/etc/my.cnf /etc/mysql/my.cnf $x}
+  for depth in 1 2 3 4; do # those that these include, and so on
+    set --; for g in $i; do [ -f "$g" ] && set -- "$@" "$g"; done
+    [ $# -gt 0 ] || break
+    all="$all $*"
+    i=$(sed -nE 's/^[[:space:]]*!include[[:space:]]+//p; s|^[[:space:]]*!includedir[[:space:]]+([^[:space:]]+).*|\1/*.cnf|p' "$@")
   done
+  set -- $all
   [ $# -eq 0 ] || grep -nHE '^[[:space:]]*(loose[-_])?bind[-_]address[[:space:]]*=' "$@" /dev/null |
     sed -E 's/^([^:]*:[0-9]+:)[^=]*=[[:space:]]*([^#]*)/line \1\2/; s/#.*//'
 fi"""

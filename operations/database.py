@@ -1,10 +1,11 @@
 """MySQL is restarted where it listens at a list of addresses that names a VIP which came after its start, and nowhere else.
 
 Never two at once: before each restart every server of the cluster is seen to be Synced, and after it the restarted one is, and
-is back in rotation. Directors are given time to see it go: what clients begin meanwhile is served.
+is back in rotation. Directors are told to send it no new connections, and what clients began has time to end.
 """
 
 from collections.abc import Iterable
+from functools import partial
 
 from pyinfra import host as current
 from pyinfra import logger
@@ -12,61 +13,60 @@ from pyinfra.api import FunctionCommand, Host, State, StringCommand, operation
 
 from cluster.binding import not_synced, why_not_restarted_now
 from cluster.difference import Action, by_things
+from cluster.order import only_choices
 from cluster.parts import Thing
 from cluster.vocabulary import Mode
 from operations import observation
 from operations.commands import RESTART_LIMIT, script
 from operations.inventory import directors, members, states
-from operations.thing import SETTLE, Commands, in_rotation, out_of_rotation, settled, watched
+from operations.rotation import come_back, in_rotation, leave, out_of_rotation
+from operations.thing import SETTLE, Commands, fails_alone, settled, watched
 
 LEAVE = 10
-"""Seconds that directors have to take a server out whose health service is silent. After that it is restarted all the same."""
-
-_HEALTH = "lbctl-clustercheck.service"
+"""Seconds that clients have to end what they began. After that it is restarted all the same."""
 
 
 @operation()
-def restarted(modes: Iterable[Mode]) -> Commands:
-    """MySQL accepts connections at every address that directors may send them to."""
+@fails_alone
+def restarted(modes: Iterable[Mode], *, writers: bool) -> Commands:
+    """MySQL accepts connections at every address that directors may send them to.
+
+    `writers`: also where all new connections of a service go to. They come last, so that what moves away does so once.
+    """
     missing = by_things(observation.found(current, modes), (Thing.DATABASE,), Action.BUILD)
     if not missing:
         current.noop("listens as needed")
         return
+    if not writers and observation.name_of(current) in _writers(current):
+        current.noop("restarted last")
+        return
     served_by = in_rotation(current)
     yield FunctionCommand(_all_are_well, (), {})
-    health = observation.seen(current).units.get(_HEALTH)
-    silent = bool(served_by and health and health.active and _health_decides(current))
-    if silent:
-        yield StringCommand(f"timeout 30 systemctl stop {_HEALTH}")
-        yield FunctionCommand(_left, (), {})
-    text = script(missing)
-    if silent:
-        text = f"trap 'systemctl start {_HEALTH}' EXIT\n{text}"
+    yield FunctionCommand(_left, (), {})
     try:
-        yield StringCommand(f"timeout {RESTART_LIMIT + 60} sh -s", _stdin=text)
+        yield StringCommand(f"timeout {RESTART_LIMIT + 60} sh -s", _stdin=script(missing))
     finally:
         observation.forget(current)
     wanted = frozenset(modes)
 
     def lacking(where: Host) -> str | None:
         refusing = by_things(observation.found(where, wanted), (Thing.DATABASE,), Action.BUILD)
-        return (
-            (refusing[0].what if refusing else None)
-            or not_synced(observation.seen(where))
-            or out_of_rotation(where, served_by)
-        )
+        return (refusing[0].what if refusing else None) or not_synced(observation.seen(where))
 
     yield FunctionCommand(settled, ("MySQL was restarted", lacking, RESTART_LIMIT), {})
+    yield FunctionCommand(_taken_back, (), {})
+    back = partial(out_of_rotation, served_by=served_by)
+    yield FunctionCommand(settled, ("MySQL was restarted", back, RESTART_LIMIT), {})
 
 
-def _health_decides(host: Host) -> bool:
-    """Whether every service asks the health service, so that its silence takes the server out of rotation."""
-    services = observation.blueprint(host).declaration.service.values()
-    return all(service.check.clustercheck_path for service in services)
+def _writers(host: Host) -> frozenset[str]:
+    seen = states(host, "directors").values()
+    return only_choices(observation.blueprint(host).declaration, (state for state in seen if state))
 
 
 def _all_are_well(state: State, host: Host) -> bool:
     del state
+    come_back(host)  # a run that was cut short may have left another one aside
     reason = watched(host, _not_now, SETTLE)
     if reason:
         host.log_styled(f"MySQL is not restarted: {reason}", fg="red", log_func=logger.error)
@@ -78,19 +78,27 @@ def _not_now(where: Host) -> str | None:
         observation.forget(other)
     declared, name = observation.blueprint(where).declaration.real_server, observation.name_of(where)
     own = declared[name].address
-    sending = [state for state in states(where, "directors").values() if state and own in state.destinations]
+    sending = [state for state in states(where, "directors").values() if state and own in state.receiving]
     others = {other: server.address for other, server in declared.items() if other != name and server.share}
     return why_not_restarted_now(states(where, "real_servers"), sending, others)
 
 
 def _left(state: State, host: Host) -> bool:
-    """Waits until no director sends connections here. One that still does is no reason to stop half-way."""
+    """No new connections, and time for those that stand. One that goes on is no reason to stop half-way."""
+    own = {server.address for server in observation.blueprint(host).declaration.real_server.values()}
 
     def there(where: Host) -> str | None:
-        for other in directors(where):
-            observation.forget(other)
-        return "in rotation" if in_rotation(where) else None
+        clients = [c for c in observation.seen(where).established if c.peer not in own]
+        return f"{len(clients)} connections" if clients else None
 
     del state
+    leave(host)
     watched(host, there, LEAVE)
+    return True
+
+
+def _taken_back(state: State, host: Host) -> bool:
+    """Where it was so soon back that no check missed it, it still is in the table, without new connections."""
+    del state
+    come_back(host)
     return True

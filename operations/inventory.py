@@ -3,7 +3,7 @@
 from pyinfra.api import Host
 
 from cluster.observed import HostState
-from cluster.order import modes_now
+from cluster.still_used import modes_now
 from cluster.vocabulary import Mode
 from operations import observation
 from operations.errors import NoAnswerError

@@ -9,8 +9,9 @@ from pyinfra.api import FunctionCommand, Host, State, StringCommand, deploy, ope
 from cluster.difference import Action, Difference, by_things
 from cluster.footprint import table
 from cluster.keepalived import Left, floating_addresses
-from cluster.order import clung_to, is_active, left_out, not_by_declared_method
+from cluster.order import is_active, left_out, not_by_declared_method
 from cluster.parts import File, Thing, Unit
+from cluster.still_used import clung_to
 from cluster.table import drift
 from cluster.vocabulary import Mode
 from operations import observation

@@ -22,7 +22,9 @@ def prepare() -> None:
 @deploy("real server")
 def restart() -> None:
     """MySQL, where it listens at a list of addresses that names a VIP which came after its start: one server after another."""
-    database.restarted(name="database", modes=modes_in_use_now(host), _serial=True)
+    modes = modes_in_use_now(host)
+    database.restarted(name="database", modes=modes, writers=False, _serial=True)
+    database.restarted(name="database of the writer", modes=modes, writers=True, _serial=True)
 
 
 @deploy("real server")

@@ -13,13 +13,15 @@ from pyinfra import logger
 from pyinfra.api import FunctionCommand, Host, State, StringCommand, operation
 
 from cluster.difference import Action, Difference, by_things
-from cluster.order import modes_to_keep, unsettled, way_back
+from cluster.order import unsettled
 from cluster.parts import Thing
+from cluster.still_used import modes_to_keep, way_back
 from cluster.vocabulary import Mode, Role
 from operations import observation
 from operations.commands import WAIT, script
 from operations.errors import HandEditedError, NoAnswerError
 from operations.inventory import directors, states
+from operations.rotation import in_rotation, out_of_rotation
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
 _P = ParamSpec("_P")
@@ -138,17 +140,6 @@ def hand_edited(name: str, path: str, *, edited: bool) -> HandEditedError:
     )
 
 
-def in_rotation(where: Host) -> frozenset[str]:
-    """The directors that send connections to this real server now."""
-    plan, name = observation.blueprint(where), observation.name_of(where)
-    server = plan.declaration.real_server.get(name)
-    if server is None:
-        return frozenset()
-    return frozenset(
-        other for other, state in states(where, "directors").items() if state and server.address in state.destinations
-    )
-
-
 def settled(
     state: State, host: Host, what: str, lacking: Callable[[Host], str | None], seconds: float = SETTLE
 ) -> bool:
@@ -172,17 +163,6 @@ def watched(host: Host, lacking: Callable[[Host], str | None], seconds: float) -
         if found is None or time.monotonic() > deadline:
             return found
         time.sleep(0.2)
-
-
-def out_of_rotation(host: Host, served_by: frozenset[str]) -> str | None:
-    """A server that was in rotation must be back before the next one is touched: a restart of its health service may have
-    taken it out.
-    """
-    for other in directors(host):
-        if observation.name_of(other) in served_by:
-            observation.forget(other)
-    gone = served_by - in_rotation(host)
-    return f"{', '.join(sorted(gone))} does not send connections here any more" if gone else None
 
 
 def _lacking(where: Host, things: Sequence[Thing], modes: frozenset[Mode]) -> str | None:

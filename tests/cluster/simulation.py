@@ -20,22 +20,10 @@ from cluster.keepalived import Endpoint, Left, floating_addresses
 from cluster.kernel import Machine
 from cluster.observed import Connection as Seen
 from cluster.observed import HostState
-from cluster.order import (
-    clung_to,
-    is_active,
-    left_out,
-    modes_now,
-    modes_to_keep,
-    must_be_ready,
-    not_open,
-    not_ready,
-    parted,
-    standing_down,
-    unsettled,
-    way_back,
-)
+from cluster.order import is_active, left_out, must_be_ready, not_open, not_ready, parted, standing_down, unsettled
 from cluster.parts import NETWORK, Thing, Unit
 from cluster.plan import Plan, Step, Work, plan
+from cluster.still_used import clung_to, modes_now, modes_to_keep, way_back
 from cluster.vocabulary import Mode, Role
 from tests.cluster.simulated_directors import Directors, key_of
 from tests.cluster.simulated_host import applied, bare, in_order

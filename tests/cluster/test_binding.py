@@ -104,7 +104,13 @@ def test_a_restart_that_would_fail_or_is_forbidden_is_left_to_a_person() -> None
 
 
 def test_a_server_that_is_down_is_left_to_the_health_checks() -> None:
-    assert found(replace(server("", ALL), database="down")) == ()
+    down = replace(server("", ALL), database="down")
+    assert found(down) == ()
+    directors = {n: director(DR, n, Mode.DR, active=n == "lb1", dead=["db1"]) for n in DR.declaration.director}
+    others = {name: as_declared(DR, name, {Mode.DR}) for name in ("db2", "db3")}
+    found_ = plan(DR, {"db1": down, **others, **directors})
+    assert found_.notes == ("db1: nothing listens on port 3306, which directors send to",)
+    assert (found_.steps, found_.told, found_.refused) == ((), {}, {})
 
 
 def test_the_last_line_that_counts_is_the_one_to_change() -> None:
@@ -116,15 +122,15 @@ def test_the_last_line_that_counts_is_the_one_to_change() -> None:
     assert bind([]) is None
 
 
-def planned(bound: str, told: str) -> Plan:
+def planned(bound: str, told: str, blueprint: Blueprint = DR) -> Plan:
     """From nat to dr, with such a server as each of the three."""
     servers = {}
-    for name, declared in DR.declaration.real_server.items():
+    for name, declared in blueprint.declaration.real_server.items():
         of, to = (text.replace("10.0.0.1,", f"{declared.address},") for text in (f"{bound},", f"{told},"))
-        state = server(of.strip(","), to.strip(","))
+        state = server(of.strip(","), to.strip(","), blueprint=blueprint)
         servers[name] = replace(state, local=frozenset({declared.address}))
-    directors = {n: director(DR, n, Mode.NAT, active=n == "lb1") for n in DR.declaration.director}
-    return plan(DR, {**servers, **directors})
+    directors = {n: director(blueprint, n, Mode.NAT, active=n == "lb1") for n in blueprint.declaration.director}
+    return plan(blueprint, {**servers, **directors})
 
 
 def test_restarts_come_one_by_one_after_the_network_and_before_the_directors() -> None:
@@ -132,6 +138,12 @@ def test_restarts_come_one_by_one_after_the_network_and_before_the_directors() -
     works = [Work.PREPARE, *[Work.RESTART] * 3, *[Work.CONFIGURE] * 2, Work.WITHDRAW, Work.RETIRE]
     assert [step.work for step in steps] == works
     assert [list(step.changes) for step in steps[1:4]] == [["db1"], ["db2"], ["db3"]]
+
+
+def test_the_writer_is_restarted_last() -> None:
+    ranked = Variant(Mode.DR, "ranked").blueprint
+    order = [list(step.changes) for step in planned(OWN, ALL, ranked).steps if step.work is Work.RESTART]
+    assert order == [["db2"], ["db3"], ["db1"]]
 
 
 def test_no_director_moves_to_where_a_server_refuses() -> None:

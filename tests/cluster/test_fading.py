@@ -7,8 +7,8 @@ import pytest
 
 from cluster.keepalived import configuration, endpoints, fading
 from cluster.observed import HostState, SeenService
-from cluster.order import clung_to, modes_now
 from cluster.plan import Plan, Work, plan
+from cluster.still_used import clung_to, modes_now
 from cluster.vocabulary import MYSQL_PORT, Mode
 from tests.cluster.states import IFUPDOWN, as_declared, director, services
 from tests.variants import Variant

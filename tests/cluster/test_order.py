@@ -6,7 +6,8 @@ import pytest
 
 from cluster.footprint import ALL_MODES
 from cluster.observed import HostState
-from cluster.order import left_out, modes_in_use, modes_to_keep, not_ready, standing_down, turns, unsettled
+from cluster.order import left_out, not_ready, only_choices, standing_down, turns, unsettled
+from cluster.still_used import modes_in_use, modes_to_keep
 from cluster.vocabulary import Mode
 from tests.cluster.states import as_declared, director, with_connections
 from tests.variants import Variant
@@ -139,3 +140,37 @@ def test_a_silent_server_stops_a_change_of_method_only() -> None:
 def test_a_director_that_failed_on_the_way_to_a_new_method_was_the_trial() -> None:
     assert not_ready(DECLARED, director(PLAN, "lb1", Mode.TUN, active=True), {}, {}, ["lb2"]) is not None
     assert not_ready(DECLARED, director(PLAN, "lb1", Mode.DR, active=True), {}, {}, ["lb2"]) is None
+
+
+RANKED = Variant(Mode.DR, "ranked").blueprint
+
+
+def writers(seen: HostState) -> set[str]:
+    return set(only_choices(RANKED.declaration, [seen]))
+
+
+def test_the_writer_is_the_heaviest_that_takes_new_connections() -> None:
+    seen = director(RANKED, "lb1", Mode.DR, active=True)
+    read, write = seen.services
+    assert writers(seen) == {"db1"}
+    first, *others = write.destinations
+    aside = replace(write, destinations=(replace(first, weight=0), *others))
+    assert writers(replace(seen, services=(read, aside))) == {"db2"}
+    none = replace(write, destinations=tuple(replace(d, weight=0) for d in write.destinations))
+    assert writers(replace(seen, services=(read, none))) == set()
+
+
+def test_the_active_director_tells_who_the_writer_is() -> None:
+    active = director(RANKED, "lb1", Mode.DR, active=True)
+    passive = director(RANKED, "lb2", Mode.DR, active=False, dead=["db1"])
+    assert only_choices(RANKED.declaration, [passive, active]) == {"db1"}
+    assert only_choices(RANKED.declaration, [passive]) == {"db2"}
+    assert only_choices(RANKED.declaration, []) == set()
+
+
+def test_a_service_that_one_server_alone_answers_makes_it_the_only_choice() -> None:
+    seen = director(PLAN, "lb1", Mode.DR, active=True)
+    assert only_choices(DECLARED, [seen]) == set()
+    read, write = seen.services
+    elected = replace(write, destinations=write.destinations[1:2])
+    assert only_choices(DECLARED, [replace(seen, services=(read, elected))]) == {"db2"}

@@ -7,9 +7,10 @@ from cluster.difference import Action, differences
 from cluster.footprint import Blueprint, table
 from cluster.keepalived import Endpoint, hand_over_seconds
 from cluster.observed import HostState, SeenDestination, SeenService, ipvs_table, parse
-from cluster.order import modes_in_use, telling
 from cluster.plan import Work, plan
-from cluster.table import drift
+from cluster.reading import read
+from cluster.still_used import modes_in_use, telling
+from cluster.table import drift, set_aside, taken_back, weights
 from cluster.vocabulary import Mode
 from tests.cluster.states import as_declared, director
 from tests.variants import Variant
@@ -106,6 +107,52 @@ def test_drift_of_the_method_asks_nothing_of_servers() -> None:
 def test_the_method_of_a_director_on_an_older_file_is_in_use() -> None:
     old = {"lb1": director(PLAN, "lb1", Mode.TUN, active=True)}
     assert modes_in_use(PLAN.declaration, telling(PLAN, old)) == {Mode.DR, Mode.TUN}
+
+
+WEIGHTS = weights(PLAN.declaration, "lb1")
+DB1 = IPv4Address("10.0.0.1")
+
+
+def weighed(service: SeenService, **weights: int) -> SeenService:
+    """The service with other weights, by the last number of a server's address."""
+    there = tuple(
+        replace(d, weight=weights.get(f"db{str(d.address)[-1]}", d.weight), mode=Mode.TUN) for d in service.destinations
+    )
+    return replace(service, destinations=there)
+
+
+def test_a_server_gets_no_new_connections_where_another_one_takes_them() -> None:
+    foreign = replace(READ, endpoint=Endpoint("", IPv4Address("10.0.0.200"), 80))
+    only_db1 = weighed(WRITE, db2=0, db3=0)
+    seen = HostState(services=(weighed(READ), only_db1, foreign))
+    assert [" ".join(mend.arguments) for mend in set_aside(DB1, WEIGHTS, seen)] == [
+        "-e -t 10.0.0.10:3306 -r 10.0.0.1:3306 -i -w 0"
+    ]
+    assert seen.receiving == seen.destinations
+
+
+def test_it_gets_them_back_by_the_method_of_the_moment_and_nobody_else_does() -> None:
+    foreign = replace(READ, endpoint=Endpoint("", IPv4Address("10.0.0.200"), 80))
+    seen = HostState(services=(weighed(READ, db1=0), weighed(WRITE, db1=3), weighed(foreign, db2=0)))
+    assert [" ".join(mend.arguments) for mend in taken_back(WEIGHTS, seen)] == [
+        "-e -t 10.0.0.10:3306 -r 10.0.0.1:3306 -i -w 10"
+    ]
+
+
+def test_weights_are_known_for_the_services_of_every_mode() -> None:
+    nat_port = replace(WRITE, endpoint=Endpoint("", IPv4Address("10.0.0.12"), 5507))
+    seen = HostState(services=(weighed(nat_port, db1=0, db2=0),))
+    ranked = weights(Variant(Mode.DR, "ranked").declaration, "lb1")
+    assert [mend.arguments[-1] for mend in taken_back(ranked, seen)] == ["30", "20"]
+    text = Variant(Mode.DR).text.replace('address = "10.0.0.1"', 'address = "10.0.0.1"\nweight = 0')
+    assert [mend.arguments[-1] for mend in taken_back(weights(read(text, "weightless.toml"), "lb1"), seen)] == ["10"]
+
+
+def test_one_without_weight_receives_nothing() -> None:
+    seen = HostState(services=(weighed(READ, db1=0), weighed(WRITE, db1=0)))
+    assert DB1 in seen.destinations
+    assert DB1 not in seen.receiving
+    assert [*set_aside(DB1, WEIGHTS, seen)] == []
 
 
 PAGE = """\

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from cluster.observed import HostState
-from cluster.order import not_ready, parted, way_back
+from cluster.order import not_ready, parted
 from cluster.parts import Thing
 from cluster.plan import Work, plan
+from cluster.still_used import way_back
 from cluster.vocabulary import Mode, ReturnPath
 from tests.cluster.states import as_declared, director, with_connections
 from tests.variants import Variant

@@ -1,6 +1,7 @@
 """Five kinds of bad hosts in one run: each is named with its reason, the good one is finished, and it does not take for ever."""
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -45,6 +46,10 @@ def commands_hang(lab: Lab, host: str) -> Iterator[None]:
         lab.exec(host, "mv /root/.bashrc.kept /root/.bashrc; pkill -x -f 'sleep 3600' || :")
 
 
+# A machine that stands still answers no question for its hardware address either: then there is "no route" to it.
+STANDS_STILL = r"no answer from 10\.0\.0\.6|no way to 10\.0\.0\.6: No route to host"
+
+
 def test_one_dead_one_frozen_one_hanging_one_full_one_without_rights(cluster: Cluster) -> None:
     cluster.declare(Variant(Mode.DR, "persistent"))
     before = cluster.lbctl("deploy", "--yes")
@@ -71,26 +76,26 @@ def test_one_dead_one_frozen_one_hanging_one_full_one_without_rights(cluster: Cl
     assert done.status == Exit.FAILED, done.output
     for host, why in {
         "lb3": "no way to 10.0.0.7",
-        "lb2": "no answer",
+        "lb2": STANDS_STILL,
         "db1": "no end of the command within",
         "db2": "No space left on device",
         "db3": "sudo wants a password",
     }.items():
         said = done.output[done.output.index(f"{host} is not as declared: ") :]
-        assert why in "\n".join(said.splitlines()[:4]), done.output
+        assert re.search(why, "\n".join(said.splitlines()[:4])), done.output
     assert "changed on lb1: keepalived" in done.output
     # Plain pyinfra: the same hosts, and its own exit code.
     assert plain.status == 1, plain.output
     assert "Traceback" not in plain.output
     assert "[@lab/lb1] No changes" in plain.output
     for words in (
-        "No route to host",
-        "no answer from 10.0.0.6",
+        "no way to 10.0.0.7",
+        STANDS_STILL,
         "timed out after 30s",
         "No space left",
         "sudo wants a password",
     ):
-        assert words in plain.output, plain.output
+        assert re.search(words, plain.output), plain.output
     cluster.declare(Variant(Mode.DR, "ranked"))
     lab.wait("lb2", "db1")
     after = cluster.lbctl("deploy", "--yes")

@@ -66,11 +66,14 @@ PYINFRA = ("pyinfra", "inventory.py", "deploy.py", "-y")
 
 
 @pytest.mark.soak
-def test_changes_of_mode_by_a_user_with_sudo(cluster: Cluster) -> None:
+@pytest.mark.parametrize(
+    ("mode", "transport", "argv"), [(Mode.NAT, "ssh", LBCTL), (Mode.DR, "ssh", PYINFRA), (Mode.TUN, "lab", LBCTL)]
+)
+def test_changes_of_mode_by_a_user_with_sudo(
+    cluster: Cluster, mode: Mode, transport: str, argv: tuple[str, ...]
+) -> None:
     with_user(cluster.lab)
-    deploys(cluster, Mode.TUN, "lab", *LBCTL)
-    deploys(cluster, Mode.NAT, "ssh", *LBCTL)
-    deploys(cluster, Mode.DR, "ssh", *PYINFRA)
+    deploys(cluster, mode, transport, *argv)
 
 
 @pytest.fixture
