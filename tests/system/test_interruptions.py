@@ -21,7 +21,7 @@ from cluster.parts import Thing
 from cluster.vocabulary import Mode
 from lab.lab import Lab
 from operations.commands import script
-from tests.system.machines import Cluster, Run, booted, wait_until
+from tests.system.machines import PATIENT, Cluster, Run, booted, wait_until
 from tests.variants import ROOT, Variant
 
 HERE = Path(__file__).parent
@@ -87,6 +87,7 @@ def reading(cluster: Cluster, *options: str) -> Iterator[Path]:
     """A client reads meanwhile. Its failures are an AssertionError at the end."""
     log = cluster.folder / f"reads-{time.monotonic_ns()}"
     addresses = ["10.0.0.10:3306", "10.0.0.11:3306"]  # the VIPs: endpoints in every mode
+    began = time.time()
     client = cluster.lab.client_process([sys.executable, str(HERE / "reader.py"), str(log), *options, *addresses])
     try:
         yield log
@@ -97,18 +98,24 @@ def reading(cluster: Cluster, *options: str) -> Iterator[Path]:
     lines = log.read_text().splitlines()
     for address in addresses:
         assert any(address in line and " ok " in line for line in lines), f"nothing was read at {address}"
-    assert [line for line in lines if " ok " not in line] == []
+    failures = [line for line in lines if " ok " not in line]
+    assert failures == [], f"{failures} of {len(lines)}; meanwhile directors said:\n{journals(cluster, began)}"
 
 
-def declared(mode: Mode) -> Variant:
-    return Variant(mode, "ranked")
+def journals(cluster: Cluster, began: float) -> str:
+    ask = f"journalctl -q --no-pager -u keepalived -o short-unix --since=@{began:.0f}"
+    return "\n".join(cluster.on(director, ask) for director in cluster.declaration.director)
+
+
+def declare(cluster: Cluster, mode: Mode, vrrp: str = "plain") -> None:
+    cluster.declare(Variant(mode, "ranked", vrrp=vrrp), **PATIENT)
 
 
 @pytest.fixture
 def interrupted(cluster: Cluster) -> Interrupted:
     """Deployed in dr, serving, and with nothing left over."""
     found = Interrupted(cluster)
-    cluster.declare(declared(Mode.DR))
+    declare(cluster, Mode.DR)
     done = cluster.lbctl("deploy", "--yes")
     assert done.status == Exit.DONE, done.output
     settle(cluster)
@@ -125,7 +132,7 @@ def settle(cluster: Cluster) -> None:
 def test_operator_killed_in_a_change_of_mode(interrupted: Interrupted, how: str, place: int, program: str) -> None:
     """While the first director is at it; and while servers are. The connections of a client outlast it, too."""
     cluster = interrupted.cluster
-    cluster.declare(declared(Mode.TUN))
+    declare(cluster, Mode.TUN)
     with reading(cluster, "held"):
         status, changes = interrupted.stopped(how, place, program)
         assert (status, len(changes) >= place) == (KILLED, True)
@@ -139,7 +146,7 @@ def test_operator_killed_in_a_change_of_mode(interrupted: Interrupted, how: str,
 def test_connection_cut_in_a_change_of_mode(interrupted: Interrupted) -> None:
     """That host fails and is named; the others go on as far as is safe; what was sent whole is carried out all the same."""
     cluster = interrupted.cluster
-    cluster.declare(declared(Mode.NAT))
+    declare(cluster, Mode.NAT)
     with reading(cluster):
         status, changes = interrupted.stopped("cut", 2, "lbctl")
         (_, host, _) = next(change for change in changes if change[2] == "cut")
@@ -157,7 +164,7 @@ CONF = "/etc/keepalived/keepalived.conf"
 def test_written_and_not_loaded_while_a_server_is_dead(interrupted: Interrupted) -> None:
     """The reload that was cut off would have put the dead server back (`cluster.order.left_out`); so would a later one."""
     cluster = interrupted.cluster
-    cluster.declare(declared(Mode.TUN))
+    cluster.declare(Variant(Mode.TUN, "ranked"))  # whose checks find in time that a server is dead
     alive = ["db1", "db2"]
     cluster.on(
         "db3", "mariadb -e 'SET GLOBAL wsrep_desync = 1'"
@@ -183,7 +190,7 @@ def test_passive_director_that_stood_down_is_booted_meanwhile(interrupted: Inter
     """On the old terms it would hold the addresses beside the active one, should that be on the new ones by then."""
     cluster = interrupted.cluster
     active = cluster.active()
-    cluster.declare(Variant(Mode.DR, "ranked", vrrp="unicast"))
+    declare(cluster, Mode.DR, vrrp="unicast")
     with reading(cluster, "held"):
         status, changes = interrupted.stopped("after", 2, "lbctl")
         assert (status, [change[1] == active for change in changes]) == (KILLED, [False, True])
@@ -225,19 +232,26 @@ def test_stopped_at_each_change_of_a_change_of_mode(
     round_ = EDGES[edges]
     undisturbed = {}
     for mode in (*round_[1:], round_[0]):
-        cluster.declare(declared(mode))
+        declare(cluster, mode)
         interrupted.finishes(program)
         undisturbed[mode] = interrupted.traces()
     longer = set(round_)
-    for place in itertools.count(1):
+    wrong: list[str] = []
+    for place in range(1, 40):
         for mode in (*round_[1:], round_[0]):
-            cluster.declare(declared(mode))
-            if not once(interrupted, how, place, program):
-                longer.discard(mode)
-            assert interrupted.traces() == undisturbed[mode], f"{mode}, place {place}"
+            declare(cluster, mode)
+            try:
+                if not once(interrupted, how, place, program):
+                    longer.discard(mode)
+                assert interrupted.traces() == undisturbed[mode]
+            except AssertionError as error:
+                # An hour's work: the other places are looked at all the same.
+                wrong.append(f"{mode}, place {place}: {error}")
+                print(wrong[-1], flush=True)
         if not longer:
             break
     assert place > 5
+    assert (longer, wrong) == (set(), [])
 
 
 def once(interrupted: Interrupted, how: str, place: int, program: str, *, read: bool = True) -> bool:
@@ -266,10 +280,44 @@ def back(cluster: Cluster, host: str) -> None:
     cluster.lab.galera_start()
 
 
+def by_stopped_runs(interrupted: Interrupted, how: str) -> None:
+    """Runs that are each stopped at their first change, until one finds nothing to change."""
+    cluster = interrupted.cluster
+    for run in itertools.count(1):
+        status, changes = interrupted.stopped(how, 1, "lbctl")
+        print(f"{cluster.variant.mode} {how}, run {run}: {changes}, ended with {status}", flush=True)
+        if not changes:
+            break
+        if how == "power":
+            back(cluster, changes[0][1])
+        assert run < 60
+    assert status == Exit.DONE, (cluster.folder / "stopped.log").read_text()
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("how", ["during", "after", "cut", "power"])
+def test_change_of_mode_by_runs_that_are_each_stopped(interrupted: Interrupted, how: str) -> None:
+    """What a run that was stopped has left, at every place, another one goes on from: only the last one ends undisturbed."""
+    cluster = interrupted.cluster
+    undisturbed = {}
+    for mode in (Mode.TUN, Mode.NAT, Mode.DR):
+        declare(cluster, mode)
+        interrupted.finishes("lbctl")
+        undisturbed[mode] = interrupted.traces()
+    for mode, traces in undisturbed.items():
+        declare(cluster, mode)
+        with reading(cluster) if how != "power" else nullcontext():
+            by_stopped_runs(interrupted, how)
+            settle(cluster)
+        interrupted.finishes("lbctl")
+        assert interrupted.traces() == traces, mode
+
+
 def undisturbed_first_deploy(mode: Mode, folder: Path) -> dict[str, str]:
     with booted(f"first-{os.getpid()}") as lab:
         interrupted = Interrupted(Cluster(lab, folder))
-        interrupted.cluster.declare(declared(mode))
+        declare(interrupted.cluster, mode)
         interrupted.finishes("lbctl")
         settle(interrupted.cluster)
         return interrupted.traces()
@@ -283,16 +331,8 @@ def test_first_deploy_by_runs_that_are_each_stopped(tmp_path: Path, mode: Mode, 
     """Each run is stopped at its first change: what the one before began, this one finds and goes on from."""
     with booted(f"first-{os.getpid()}") as lab:
         interrupted = Interrupted(Cluster(lab, tmp_path))
-        interrupted.cluster.declare(declared(mode))
-        for run in itertools.count(1):
-            status, changes = interrupted.stopped(how, 1, "lbctl")
-            print(f"first deploy, {mode}, {how}, run {run}: {changes}, ended with {status}", flush=True)
-            if not changes:
-                break
-            if how == "power":
-                back(interrupted.cluster, changes[0][1])
-            assert run < 60
-        assert status == Exit.DONE, (tmp_path / "stopped.log").read_text()
+        declare(interrupted.cluster, mode)
+        by_stopped_runs(interrupted, how)
         interrupted.finishes("lbctl")
         settle(interrupted.cluster)
         found = interrupted.traces()
@@ -309,7 +349,7 @@ def test_first_deploy_stopped_at_each_change(tmp_path: Path, mode: Mode, program
     for place in itertools.count(1):
         with booted(f"first-{os.getpid()}") as lab:
             interrupted = Interrupted(Cluster(lab, tmp_path))
-            interrupted.cluster.declare(declared(mode))
+            declare(interrupted.cluster, mode)
             hit = once(interrupted, "during", place, program, read=False)
             assert interrupted.traces() == wanted, f"place {place}"
         if not hit:

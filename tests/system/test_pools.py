@@ -106,6 +106,23 @@ def test_idle_and_slow_connections_outlive_the_directors_clock(pooled: Cluster) 
             assert slow.ask("SELECT 1", seconds=PATIENCE) == "1"
 
 
+def test_by_the_kernels_own_rule_the_passive_director_forgets(pooled: Cluster) -> None:
+    """What it would be like: copied with every fiftieth packet, and keepalives are one or two. (If not, the test above shows
+    nothing.)
+    """
+    own_rule = "sysctl -q -w net.ipv4.vs.sync_threshold='3 50' net.ipv4.vs.sync_refresh_period=0"
+    with held(pooled.lab, writes(pooled)) as silent:
+        own = silent.ask("SELECT CONNECTION_ID()")
+        active = pooled.active()
+        passive = the_other(pooled, active)
+        wait_until(lambda: known_to(pooled, passive), "the passive director knows of it")
+        for director in (active, passive):
+            pooled.on(director, own_rule)
+        wait_until(lambda: not known_to(pooled, passive), "the passive director has forgotten it")
+        assert len(known_to(pooled, active)) == 1
+        assert own == silent.ask("SELECT CONNECTION_ID()") != ""
+
+
 def greets(cluster: Cluster, place: Place, host: str) -> bool:
     address = cluster.declaration.real_server[host].address
     return attempts(place, address, MYSQL_PORT) == ["greeting"]
