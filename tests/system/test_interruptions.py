@@ -6,11 +6,7 @@ addresses (`reader.py`); which change it was, and that it was reached, comes fro
 
 import itertools
 import os
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -21,90 +17,11 @@ from cluster.parts import Thing
 from cluster.vocabulary import Mode
 from lab.lab import Lab
 from operations.commands import script
-from tests.system.machines import PATIENT, Cluster, Run, booted, wait_until
-from tests.variants import ROOT, Variant
+from tests.system.interrupted import Interrupted, differing, reading
+from tests.system.machines import PATIENT, Cluster, booted, wait_until
+from tests.variants import Variant
 
-HERE = Path(__file__).parent
 KILLED = -9
-
-# All that a deploy leaves, but for what only tells of the way there: earlier versions of files, and values from before.
-TRACES = """\
-find /etc/keepalived /etc/sysctl.d /etc/modules-load.d /etc/network /etc/systemd /usr/local /run/lbctl \\
-  \\( -type f -exec sha256sum {} + \\) -o \\( -type l -printf '%p -> %l\\n' \\) | sort
-ip -o -4 addr show dev dummy0 2>/dev/null; ip -o -4 addr show dev tunl0 2>/dev/null; ip rule; ip route show table 100
-for t in raw mangle nat; do iptables-save -t $t 2>/dev/null | grep LBCTL | sed 's/ \\[.*//'; done
-systemctl is-active keepalived lbctl-clustercheck lbctl-return-path lbctl-masquerade
-dpkg -l keepalived ipvsadm python3 iptables 2>/dev/null | tail -n +6"""
-
-
-class Interrupted:
-    """A cluster whose deploys are interrupted."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self.cluster = cluster
-        self.changes = cluster.folder / "changes"
-
-    def stopped(self, how: str, place: int, program: str) -> tuple[int, list[list[str]]]:
-        """A run to which that happens at its Nth change: how it ended, and [number, host, what] of each change that began."""
-        words = ["lbctl", "deploy", "--yes"] if program == "lbctl" else ["pyinfra", "inventory.py", "deploy.py", "-y"]
-        self.changes.write_text("")
-        done = subprocess.run(
-            [sys.executable, str(HERE / "stopping.py"), how, str(place), str(self.changes), *words],
-            cwd=ROOT,
-            env={
-                **os.environ,
-                "PYTHONPATH": str(ROOT),
-                "LBCTL_CLUSTER": str(self.cluster.file),
-                "LBCTL_LAB": self.cluster.lab.name,
-                "NO_COLOR": "1",
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=600,
-        )
-        (self.cluster.folder / "stopped.log").write_text(done.stdout)
-        return done.returncode, [line.split() for line in self.changes.read_text().splitlines()]
-
-    def finishes(self, program: str) -> None:
-        """The next run converges: the one after it has nothing to do."""
-        done = self.run(program)
-        assert done.status == Exit.DONE, done.output
-        again = self.cluster.lbctl("plan", "--check")
-        assert again.status == Exit.DONE, again.output
-
-    def run(self, program: str) -> Run:
-        return self.cluster.lbctl("deploy", "--yes") if program == "lbctl" else self.cluster.pyinfra()
-
-    def traces(self) -> dict[str, str]:
-        return {host: self.cluster.on(host, TRACES, check=False) for host in self.cluster.hosts}
-
-
-@contextmanager
-def reading(cluster: Cluster, *options: str) -> Iterator[Path]:
-    """A client reads meanwhile. Its failures are an AssertionError at the end."""
-    log = cluster.folder / f"reads-{time.monotonic_ns()}"
-    addresses = ["10.0.0.10:3306", "10.0.0.11:3306"]  # the VIPs: endpoints in every mode
-    began = time.time()
-    client = cluster.lab.client_process([sys.executable, str(HERE / "reader.py"), str(log), *options, *addresses])
-    try:
-        yield log
-        time.sleep(1)
-    finally:
-        client.kill()
-        client.wait()
-    lines = log.read_text().splitlines()
-    for address in addresses:
-        assert any(address in line and " ok " in line for line in lines), f"nothing was read at {address}"
-    failures = [line for line in lines if " ok " not in line]
-    assert failures == [], f"{failures} of {len(lines)}; meanwhile directors said:\n{journals(cluster, began)}"
-
-
-def journals(cluster: Cluster, began: float) -> str:
-    ask = f"journalctl -q --no-pager -u keepalived -o short-unix --since=@{began:.0f}"
-    return "\n".join(cluster.on(director, ask) for director in cluster.declaration.director)
 
 
 def declare(cluster: Cluster, mode: Mode, vrrp: str = "plain") -> None:
@@ -243,7 +160,7 @@ def test_stopped_at_each_change_of_a_change_of_mode(
             try:
                 if not once(interrupted, how, place, program):
                     longer.discard(mode)
-                assert interrupted.traces() == undisturbed[mode]
+                assert differing(interrupted.traces(), undisturbed[mode]) == []
             except AssertionError as error:
                 # An hour's work: the other places are looked at all the same.
                 wrong.append(f"{mode}, place {place}: {error}")
@@ -268,8 +185,9 @@ def once(interrupted: Interrupted, how: str, place: int, program: str, *, read: 
             back(cluster, hit[0][1])
         if hit and how in {"before", "during", "after"}:
             assert status == KILLED
-        interrupted.finishes(program)
+        interrupted.converges(program)
         settle(cluster)
+    interrupted.drains(program)
     return bool(hit)
 
 
@@ -310,8 +228,8 @@ def test_change_of_mode_by_runs_that_are_each_stopped(interrupted: Interrupted, 
         with reading(cluster) if how != "power" else nullcontext():
             by_stopped_runs(interrupted, how)
             settle(cluster)
-        interrupted.finishes("lbctl")
-        assert interrupted.traces() == traces, mode
+        interrupted.drains("lbctl")
+        assert differing(interrupted.traces(), traces) == [], mode
 
 
 def undisturbed_first_deploy(mode: Mode, folder: Path) -> dict[str, str]:
@@ -336,7 +254,7 @@ def test_first_deploy_by_runs_that_are_each_stopped(tmp_path: Path, mode: Mode, 
         interrupted.finishes("lbctl")
         settle(interrupted.cluster)
         found = interrupted.traces()
-    assert found == undisturbed_first_deploy(mode, tmp_path)
+    assert differing(found, undisturbed_first_deploy(mode, tmp_path)) == []
 
 
 @pytest.mark.soak
@@ -351,7 +269,7 @@ def test_first_deploy_stopped_at_each_change(tmp_path: Path, mode: Mode, program
             interrupted = Interrupted(Cluster(lab, tmp_path))
             declare(interrupted.cluster, mode)
             hit = once(interrupted, "during", place, program, read=False)
-            assert interrupted.traces() == wanted, f"place {place}"
+            assert differing(interrupted.traces(), wanted) == [], f"place {place}"
         if not hit:
             break
     assert place > 10
