@@ -125,7 +125,7 @@ class HostState:
     interfaces: tuple[InterfacesLine, ...] = ()
     """Of ifupdown's files: `source`, stanzas and hooks."""
     established: tuple[tuple[IPv4Address, IPv4Address], ...] = ()
-    """Established connections to this server's services: (its own end's address, the other end's)."""
+    """Established connections to this server's services, and those about to be: (its own end's address, the other end's)."""
 
     def holds(self, address: IPv4Address) -> bool:
         """Whether any device but a silent one of a real server has the address."""
@@ -358,9 +358,9 @@ def _hexadecimal(text: str) -> tuple[IPv4Address, int]:
 
 
 def _established(lines: Iterable[list[str]]) -> tuple[tuple[IPv4Address, IPv4Address], ...]:
-    """From `ss -Htn state established`: Recv-Q Send-Q Local:Port Peer:Port."""
+    """From `ss -Htn`: State Recv-Q Send-Q Local:Port Peer:Port."""
 
     def address(text: str) -> IPv4Address:
         return IPv4Address(text.rsplit(":", 1)[0].strip("[]").removeprefix("::ffff:").split("%")[0])
 
-    return tuple((address(words[2]), address(words[3])) for words in lines if "::1" not in words[2])
+    return tuple((address(words[3]), address(words[4])) for words in lines if "::1" not in words[3])

@@ -178,7 +178,8 @@ def _services(asked: Question) -> Iterator[Section]:
         wanted = " or ".join(f"sport = :{port}" for port in asked.ports)
         yield "listening", f"l=$(ss -Hltnp '( {wanted} )'); echo \"$l\""
         yield "bind", _BIND
-        yield "established", f"ss -Htn state established '( {wanted} )'"
+        # With those whose last packet of three is still on its way, or was lost: the client may have an open connection already.
+        yield "established", f"ss -Htn state established state syn-recv '( {wanted} )'"
     if asked.database_users:
         yield "database", _database(asked)
 
