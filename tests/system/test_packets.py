@@ -107,6 +107,7 @@ def test_the_tunnel_without_icmp_and_without_any_of_that(cluster: Cluster) -> No
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_hundred_megabytes(cluster: Cluster, mode: Mode) -> None:
     deployed(cluster, mode)
