@@ -30,7 +30,9 @@ class DirectorParts(Kit):
         connections = self.declaration.connections
         # sloppy_tcp: a connection that this director has not heard of is taken up instead of reset, which is right where one
         # server takes all (the writer): it survives a failover that came before its state had crossed.
-        sysctls: dict[str, int | str] = {"net.ipv4.vs.sloppy_tcp": 1}
+        # conn_reuse_mode 3: a client that takes a port again is a new connection, also where the director saw the old one's end
+        # from one side only, as in dr and tun. Else it goes the old one's way, after a change of mode to where nobody listens.
+        sysctls: dict[str, int | str] = {"net.ipv4.vs.sloppy_tcp": 1, "net.ipv4.vs.conn_reuse_mode": 3}
         if connections.reset_dead:
             sysctls["net.ipv4.vs.expire_nodest_conn"] = 1
         if connections.unstick_dead:

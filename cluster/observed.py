@@ -139,7 +139,7 @@ class HostState:
     interfaces: tuple[InterfacesLine, ...] = ()
     """Of ifupdown's files: `source`, stanzas and hooks."""
     established: tuple[Connection, ...] = ()
-    """Established connections to this server's services."""
+    """Established connections to this server's services, and those about to be."""
 
     lock: SeenLock | None = None
     """Directors: the cluster's lock, if somebody holds it."""
@@ -382,10 +382,10 @@ def _hexadecimal(text: str) -> tuple[IPv4Address, int]:
 
 
 def _established(lines: Iterable[list[str]]) -> tuple[Connection, ...]:
-    """From `ss -Htn state established`: Recv-Q Send-Q Local:Port Peer:Port."""
+    """From `ss -Htn`: State Recv-Q Send-Q Local:Port Peer:Port."""
 
     def end(text: str) -> tuple[IPv4Address, int]:
         address, _, port = text.rpartition(":")
         return IPv4Address(address.strip("[]").removeprefix("::ffff:").split("%")[0]), int(port)
 
-    return tuple(Connection(end(words[2])[0], *end(words[3])) for words in lines if "::1" not in words[2])
+    return tuple(Connection(end(words[3])[0], *end(words[4])) for words in lines if "::1" not in words[3])

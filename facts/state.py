@@ -226,7 +226,7 @@ function said(f, l, n,   w) {
     split(l, w, " ")
     hex = substr(w[2], index(w[2], ":") + 1)
     if (!(hex in port)) return
-    if (w[4] == "01") connected = 1
+    if (w[4] == "01" || w[4] == "03") connected = 1
     if (w[4] == "0A" && w[2] ~ /^00000000:/) everywhere = everywhere "LISTEN 0 0 0.0.0.0:" port[hex] " 0.0.0.0:*\n"
     else if (w[4] == "0A") closer = 1
   }
@@ -257,7 +257,9 @@ def _sockets(asked: Question) -> Iterator[Section]:
     """Who listens, unless it is at all addresses, which is all that is to be known; and who is connected, if anybody is."""
     wanted = " or ".join(f"sport = :{port}" for port in asked.ports)
     yield "bind", f"case $r in *'#closer'*) l=$(ss -Hltnp '( {wanted} )')\n{_BIND};; esac"
-    yield "established", f"case $r in *'#connected'*) ss -Htn state established '( {wanted} )';; esac"
+    # With those whose last packet of three is still on its way, or was lost: the client may have an open connection already.
+    states = "state established state syn-recv"
+    yield "established", f"case $r in *'#connected'*) ss -Htn {states} '( {wanted} )';; esac"
 
 
 # Only where MySQL listens at single addresses: what it was told, and where that is written. It is asked itself, because which

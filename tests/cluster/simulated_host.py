@@ -26,6 +26,7 @@ _DEFAULTS = {
 _WITH_MODULE = {
     "ip_vs": {
         "net/ipv4/vs/sloppy_tcp": "0",
+        "net/ipv4/vs/conn_reuse_mode": "1",
         "net/ipv4/vs/expire_nodest_conn": "0",
         "net/ipv4/vs/expire_quiescent_template": "0",
         "net/ipv4/vs/sync_threshold": "3\t50",

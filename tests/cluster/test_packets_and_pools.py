@@ -152,7 +152,7 @@ def test_what_is_switched_off_is_neither_set_nor_written() -> None:
     found = part(blueprint(Mode.DR, f"[connections]\n{off}"), "lb1", Thing.KERNEL)
     assert found
     sync = {"net.ipv4.vs.sync_threshold", "net.ipv4.vs.sync_refresh_period"}
-    assert set(found.sysctls) == {"net.ipv4.vs.sloppy_tcp"} | sync
+    assert set(found.sysctls) == {"net.ipv4.vs.sloppy_tcp", "net.ipv4.vs.conn_reuse_mode"} | sync
     one = part(Variant(Mode.DR, directors=1).blueprint, "lb1", Thing.KERNEL)
     assert one
     assert not [key for key in one.sysctls if "sync" in key]

@@ -180,3 +180,35 @@ def test_a_mysql_is_asked_what_it_was_told_where_it_listens_at_single_addresses(
     assert state.local >= {IPv4Address("10.0.0.1"), IPv4Address("127.0.0.1")}
     assert (state.bind is not None) is bool(program)
     assert state.bind is None or state.bind.told is None
+
+
+SERVER_AND_CLIENTS = """\
+import socket, struct, time
+server = socket.create_server(("10.0.0.1", 3306))
+client = socket.create_connection(("10.0.0.1", 3306))
+# Nobody at 10.0.0.77 gets the answer to this one: as if the answer, or the client's last packet, were lost.
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+ends = socket.inet_aton("10.0.0.77") + socket.inet_aton("10.0.0.1")
+ip = struct.pack("!BBHHHBBH", 0x45, 0, 40, 1, 0, 64, 6, 0) + ends
+tcp = struct.pack("!HHIIBBH", 7777, 3306, 1, 0, 0x50, 2, 1024)
+total = sum(struct.unpack("!16H", ends + struct.pack("!HH", 6, 20) + tcp + bytes(4)))
+total = (total & 0xFFFF) + (total >> 16)
+raw.sendto(ip + tcp + struct.pack("!HH", ~total & 0xFFFF, 0), ("10.0.0.1", 0))
+print(1, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.namespace
+def test_connections_and_those_about_to_be() -> None:
+    """A client takes its connection for open a packet before the server does, and longer when that packet is lost."""
+    with Bare() as bare:
+        bare.run(
+            f"cat >/run/test/ends.py <<'END'\n{SERVER_AND_CLIENTS}END\n"
+            "/usr/bin/env python3 /run/test/ends.py >/run/test/up 2>&1 &"
+        )
+        bare.run("while ! [ -s /run/test/up ]; do sleep 0.05; done")
+        state = parse(bare.run(script(asked_of(Variant().blueprint, "db1"))))
+        said = bare.run("cat /run/test/up")
+    own = IPv4Address("10.0.0.1")
+    assert {(c.local, c.peer) for c in state.established} == {(own, own), (own, IPv4Address("10.0.0.77"))}, said

@@ -9,23 +9,14 @@ from cluster.errors import Exit
 from cluster.vocabulary import Mode
 from lab.topology import DATABASES
 from tests.system.clients import read_bytes, remove_bytes, write_bytes
-from tests.system.machines import PATIENCE, Cluster, wait_until
+from tests.system.machines import PATIENCE, PATIENT, Cluster, wait_until
 from tests.variants import Variant
 
 MEGABYTE = 2**20
 
 
-PATIENT = """[health]
-every = "2s"
-timeout = "5s"
-retry = 5
-
-"""
-"""A busy machine that misses a check would be taken out, and its connections reset: right, and not what is looked at here."""
-
-
 def deployed(cluster: Cluster, mode: Mode, tables: str = "") -> None:
-    cluster.declare(Variant(mode, "ranked"), **{"[nat]\n": f"{PATIENT}{tables}[nat]\n"})
+    cluster.declare(Variant(mode, "ranked"), **{after: f"{tables}{text}" for after, text in PATIENT.items()})
     done = cluster.lbctl("deploy", "--yes")
     assert done.status == Exit.DONE, done.output
     for director in cluster.declaration.director:
@@ -116,6 +107,7 @@ def test_the_tunnel_without_icmp_and_without_any_of_that(cluster: Cluster) -> No
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_hundred_megabytes(cluster: Cluster, mode: Mode) -> None:
     deployed(cluster, mode)

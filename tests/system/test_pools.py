@@ -19,8 +19,7 @@ from tests.system.clients import Place, attempts, held
 from tests.system.machines import PATIENCE, Cluster, wait_until
 from tests.variants import Variant
 
-# Minutes on a busy machine, and not yet seen to pass whole: docs/development.md, "The long tests".
-pytestmark = [pytest.mark.lab, pytest.mark.soak]
+pytestmark = pytest.mark.lab
 
 IDLE = 6
 """Seconds."""
@@ -86,6 +85,7 @@ def stopped(cluster: Cluster, *directors: str) -> Iterator[None]:
         cluster.active()
 
 
+@pytest.mark.soak
 def test_idle_and_slow_connections_outlive_the_directors_clock(pooled: Cluster) -> None:
     """One says nothing for three times as long as directors remember, one waits as long for its answer, and both survive a
     failover afterwards: the passive director knew of them all the while.
@@ -106,11 +106,29 @@ def test_idle_and_slow_connections_outlive_the_directors_clock(pooled: Cluster) 
             assert slow.ask("SELECT 1", seconds=PATIENCE) == "1"
 
 
+def test_by_the_kernels_own_rule_the_passive_director_forgets(pooled: Cluster) -> None:
+    """What it would be like: copied with every fiftieth packet, and keepalives are one or two. (If not, the test above shows
+    nothing.)
+    """
+    own_rule = "sysctl -q -w net.ipv4.vs.sync_threshold='3 50' net.ipv4.vs.sync_refresh_period=0"
+    with held(pooled.lab, writes(pooled)) as silent:
+        own = silent.ask("SELECT CONNECTION_ID()")
+        active = pooled.active()
+        passive = the_other(pooled, active)
+        wait_until(lambda: known_to(pooled, passive), "the passive director knows of it")
+        for director in (active, passive):
+            pooled.on(director, own_rule)
+        wait_until(lambda: not known_to(pooled, passive), "the passive director has forgotten it")
+        assert len(known_to(pooled, active)) == 1
+        assert own == silent.ask("SELECT CONNECTION_ID()") != ""
+
+
 def greets(cluster: Cluster, place: Place, host: str) -> bool:
     address = cluster.declaration.real_server[host].address
     return attempts(place, address, MYSQL_PORT) == ["greeting"]
 
 
+@pytest.mark.soak
 def test_direct_connections(pooled: Cluster) -> None:
     """Everybody reaches a server's own address: with directors and, as soon as servers see that there is none, without."""
     lab, client, operator = pooled.lab, pooled.lab.client_argv, pooled.lab.operator_argv
@@ -126,6 +144,7 @@ def test_direct_connections(pooled: Cluster) -> None:
     assert all(greets(pooled, client, name) for name in DATABASES)
 
 
+@pytest.mark.soak
 def test_a_server_that_is_cut_off_keeps_the_return_path(pooled: Cluster) -> None:
     """It hears nobody and cannot tell whether directors live: it writes down what it does, and waits."""
     seen = "(for i in $(seq 30); do ip rule show pref 99; sleep 1; done) >/run/rules 2>&1 </dev/null &"
