@@ -13,7 +13,7 @@ import gevent
 from cluster.errors import HostError, RefusedError
 from cluster.history import SIGN_EVERY, Lock, Owner, SeenLock, locks, refusal, tidy
 from facts import here
-from fleet.line import Answer, Lines, tell_all
+from fleet.line import Answer, Line, Lines, tell_all
 from fleet.session import Session
 from operations import keeping
 
@@ -77,7 +77,7 @@ class Holding:
             self._tried.append(name)
             answer = line.tell(keeping.take(self._text))
             if seen := _held_by_another(answer):
-                raise _refused(locks({name: seen})[0])
+                answer = self._inherited(name, line, locks({name: seen})[0])
             if answer.lines[:1] == ("taken",):
                 self.directors.append(name)
             else:
@@ -89,6 +89,17 @@ class Holding:
             )
         for name, why in without.items():
             self._say(f"{name} does not hold the cluster's lock: {why}")
+
+    def _inherited(self, name: str, line: Line, left: Lock) -> Answer:
+        """Takes the lock over from a command of this machine's that was killed: nobody else can be at work under it."""
+        if not left.has_ended(here.machine(), here.runs):
+            raise _refused(left)
+        self._say(f"{name}: the lock of {left} is taken over: that process has ended")
+        take_away({name: line}, left)
+        answer = line.tell(keeping.take(self._text))
+        if seen := _held_by_another(answer):
+            raise _refused(locks({name: seen})[0])
+        return answer
 
     def release(self) -> None:
         # Also where the answer to taking it was lost.
