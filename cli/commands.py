@@ -23,6 +23,7 @@ class Entry:
 
 COMMANDS = {
     "init": Entry("Write a new declaration.", "cli.init:init"),
+    "import": Entry("A declaration from a hand-made keepalived.conf.", "cli.importing:import_"),
     "validate": Entry("Check declarations, and say all that is wrong with its line.", "cli.validate:validate"),
     "render": Entry("Show the files that each host would carry.", "cli.render:render"),
     "plan": Entry("Show every step that a deploy would take, and change nothing.", "cli.plan:plan"),

@@ -1,0 +1,162 @@
+"""`lbctl import`: a declaration from hand-made configurations of keepalived."""
+
+import glob
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.output import as_json
+from cli.questions import hosts
+
+if TYPE_CHECKING:
+    from cluster.importing import Imported
+    from cluster.keepalived_body import Conf, Remark
+
+_Hosts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--director", metavar="NAME=ADDRESS", help="Repeatable, in the order of the files: a director's own address."
+    ),
+]
+_Servers = Annotated[
+    list[str] | None, typer.Option("--real-server", metavar="NAME=ADDRESS", help="Repeatable: a name for a server.")
+]
+
+
+def import_(
+    *,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="keepalived.conf of one director, or of two.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the declaration there, and its secret.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="The cluster's.  [default: vrrp_instance's]", show_default=False)] = "",
+    network: Annotated[
+        str, typer.Option(metavar="ADDRESS/BITS", help="Of directors and VIPs.", show_default=False)
+    ] = "",
+    director: _Hosts = None,
+    real_server: _Servers = None,
+    gateway: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Mode nat: floats, and answers go through it.", show_default=False)
+    ] = "",
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="ADDRESS:PORT", help="Repeatable: this service.")
+    ] = None,
+    clustercheck: Annotated[
+        bool, typer.Option("--clustercheck", help="Checks of port 9200 become those of lbctl's own health service.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Make a declaration of a hand-made keepalived.conf, and say what it does not say. No host is touched.
+
+    Includes are read as keepalived does. One file with lines for several directors (@name) is read as each of them. What
+    clients would notice is said first. Without --output the declaration goes to standard output, all else to standard error.
+
+    Example:  lbctl import keepalived.conf --director lb1=10.0.0.4 --output inventory/shop.toml
+              lbctl import lb1/keepalived.conf lb2/keepalived.conf --network 10.0.0.0/24
+    """
+    from cluster.importing import Wish, imported  # noqa: PLC0415 (`lbctl --help` stays quick)
+
+    wish = Wish(
+        name=name,
+        network=network,
+        directors=hosts(director),
+        real_servers=hosts(real_server),
+        gateway=gateway,
+        only=tuple(only or ()),
+        clustercheck=clustercheck,
+    )
+    found = imported(_read(files, wish.directors), wish)
+    if output:
+        _write(found, output, force=force)
+    if json_:
+        as_json({"declaration": found.text, "remarks": [_plain(remark) for remark in found.remarks]})
+        return
+    if not output:
+        typer.echo(found.text, nl=False)
+    _tell(found, output)
+
+
+def _read(files: Sequence[Path], directors: Mapping[str, str]) -> "list[Conf]":
+    """One for each director. Raises RequestError."""
+    from cluster.errors import RequestError  # noqa: PLC0415
+    from cluster.keepalived_conf import instances, parse  # noqa: PLC0415
+    from cluster.keepalived_reading import read  # noqa: PLC0415
+
+    texts = {str(path): _text(path) for path in files}
+    if len(texts) < len(files):
+        raise RequestError("a file is named twice", cure="name each director's own keepalived.conf")
+    readers = instances(texts.values()) if len(files) == 1 else ()
+    if readers:
+        # Lines for one of them are known by its name; @^name is read by all others.
+        names = list(dict.fromkeys([*directors, *readers])) if directors else list(readers)
+        confs = [(file, name, parse(text, file, _included, name)) for name in names for file, text in texts.items()]
+        found = [read(statements, file) for file, _, statements in confs]
+        for conf, (_, name, _) in zip(found, confs, strict=True):
+            conf.router_id = name
+        return found
+    return [read(parse(text, file, _included), file) for file, text in texts.items()]
+
+
+def _text(path: Path) -> str:
+    from cluster.errors import RequestError  # noqa: PLC0415
+
+    try:
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise RequestError(f"{path}: {error.strerror}") from None
+
+
+def _included(pattern: str, file: str) -> list[tuple[str, str]]:
+    """As keepalived: relative to the folder of the file that includes, with wildcards, in the order of names."""
+    found = sorted(glob.glob(os.path.join(os.path.dirname(file), pattern)))  # noqa: PTH118, PTH120, PTH207 (as keepalived)
+    return [(name, _text(Path(name))) for name in found if Path(name).is_file()]
+
+
+def _write(found: "Imported", path: Path, *, force: bool) -> None:
+    """Raises RequestError. The secret is never readable by others."""
+    from cluster.errors import RequestError  # noqa: PLC0415
+
+    secret = path.parent / found.password_file if found.password else None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(found.text)
+        if secret and found.password:
+            secret.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                os.fchmod(descriptor, 0o600)
+                file.write(f"{found.password}\n")
+    except FileExistsError:
+        raise RequestError(f"{path} is there already", cure="name another file, or replace it with --force") from None
+    except OSError as error:
+        raise RequestError(f"{error.filename}: {error.strerror}") from None
+
+
+def _plain(remark: "Remark") -> dict[str, object]:
+    return {"effect": remark.effect.name.lower(), "file": remark.file, "line": remark.line, "what": remark.what}
+
+
+def _tell(found: "Imported", output: Path | None) -> None:
+    from cluster.keepalived_body import Effect  # noqa: PLC0415
+
+    titles = {
+        Effect.CLIENTS: ("Clients would notice", typer.colors.RED),
+        Effect.LOST: ("Not carried over", typer.colors.YELLOW),
+        Effect.NOTE: ("Said otherwise, or worth a look", None),
+    }
+    for effect, (title, colour) in titles.items():
+        told = [remark for remark in found.remarks if remark.effect == effect]
+        if told:
+            typer.secho(title, err=True, fg=colour, bold=True)
+        for remark in told:
+            typer.secho(f"  {remark}", err=True, fg=colour)
+    if found.password_file and not output:
+        what = f"The VRRP password is not shown: put it into {found.password_file}, beside the declaration's file."
+        typer.echo(what, err=True)
+    if output:
+        typer.echo(f"{output} is written. Next: lbctl validate {output}; lbctl --cluster {output} plan", err=True)

@@ -1,0 +1,205 @@
+"""What a hand-made keepalived.conf is found to say, and how a block is read so that no statement is lost.
+
+Each statement is either asked for by name or told as a `Remark`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from ipaddress import IPv4Address, IPv4Interface
+from typing import TypeVar
+
+from cluster.keepalived_conf import ConfError, Place, Statement
+from cluster.remarks import Known
+from cluster.vocabulary import Mode
+
+_N = TypeVar("_N", int, float)
+
+
+class Effect(IntEnum):
+    """How much it matters that something is not as it was. The order is that in which it is told."""
+
+    CLIENTS = 0
+    """Clients would notice."""
+    LOST = 1
+    """It is not carried over."""
+    NOTE = 2
+    """Said otherwise in a declaration, or needs a look."""
+
+
+@dataclass(frozen=True, order=True)
+class Remark:
+    """Something that a declaration does not say as the file does."""
+
+    effect: Effect
+    file: str
+    line: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.what}" if self.line else f"{self.file}: {self.what}"
+
+
+@dataclass(frozen=True)
+class Checking:
+    """A health check. `kind`: "http", "tcp", "none", or the keyword of one that no declaration has."""
+
+    kind: str
+    port: int
+    path: str = "/"
+    every: float = 60
+    timeout: float = 5
+    retry: int = 1
+    retry_after: float = 1
+    place: Place = field(default=Place("", 0), compare=False)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A real_server block."""
+
+    address: IPv4Address
+    port: int
+    weight: int
+    mode: Mode
+    check: Checking
+    place: Place = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Virtual:
+    """A virtual_server block, or one address of a group of them."""
+
+    address: IPv4Address
+    port: int
+    protocol: str
+    scheduler: str
+    mode: Mode
+    alpha: bool
+    persistence: int | None
+    granularity: IPv4Address | None
+    servers: tuple[Served, ...]
+    name: str = field(compare=False)
+    """Of its group; empty: none."""
+    place: Place = field(compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A vrrp_instance block."""
+
+    name: str
+    interface: str
+    priority: int
+    virtual_router_id: int
+    version: int
+    advertise_every: float
+    announce_every: int
+    preempt: bool
+    preempt_delay: float
+    password: str | None = field(repr=False)
+    source: IPv4Address | None
+    """The director's own address, as far as it is said."""
+    unicast: bool
+    peers: tuple[IPv4Address, ...]
+    addresses: tuple[tuple[IPv4Interface, str, Place], ...]
+    """What floats, with the interface."""
+    place: Place
+
+
+@dataclass
+class Conf:
+    """One director's file."""
+
+    file: str
+    router_id: str = ""
+    timeouts: Mapping[str, int] = field(default_factory=dict)
+    synchronised: bool = False
+    pairs: list[Pair] = field(default_factory=list)
+    virtuals: list[Virtual] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
+
+    @property
+    def floating(self) -> tuple[IPv4Address, ...]:
+        return tuple(dict.fromkeys(interface.ip for pair in self.pairs for interface, _, _ in pair.addresses))
+
+    def tell(self, place: Place, effect: Effect, what: str) -> None:
+        self.remarks.append(Remark(effect, place.file, place.line, what))
+
+
+class Body:
+    """The statements of a block: those that are asked for are read, the rest is told."""
+
+    def __init__(self, conf: Conf, statements: Iterable[Statement], known: Mapping[str, Known]) -> None:
+        self._conf, self._statements, self._known = conf, list(statements), known
+        self._read: set[int] = set()
+
+    def all(self, *names: str) -> list[Statement]:
+        found = [s for s in self._statements if s.keyword in names]
+        self._read |= {id(s) for s in found}
+        return found
+
+    def blocks(self, name: str) -> list[Statement]:
+        return [s for s in self.all(name) if s.body is not None]
+
+    def last(self, *names: str) -> Statement | None:
+        return next(reversed(self.all(*names)), None)
+
+    def flag(self, *names: str) -> bool:
+        return self.last(*names) is not None
+
+    def text(self, *names: str) -> str | None:
+        """The one word after the keyword. More of them keepalived ignores, which is told."""
+        statement = self.last(*names)
+        if statement is None:
+            return None
+        if len(statement.words) < 2:  # noqa: PLR2004 (keyword and value)
+            raise ConfError(statement.place, f"{statement.keyword} has no value")
+        if ignored := statement.words[2:]:
+            self._conf.tell(
+                statement.place,
+                Effect.NOTE,
+                f'"{" ".join(ignored)}" after {statement.keyword} is on the same line: keepalived ignores it, and so does import',
+            )
+        return statement.words[1]
+
+    def number(self, kind: type[_N], default: _N, *names: str) -> _N:
+        value = self.text(*names)
+        return default if value is None else as_number(kind, value, self.last(*names))
+
+    def tell_rest(self) -> None:
+        for statement in self._statements:
+            if id(statement) in self._read:
+                continue
+            known = self._known.get(statement.keyword)
+            if known is None:
+                self._conf.tell(
+                    statement.place, Effect.LOST, f"{statement} is not known to import, and not carried over"
+                )
+            elif known.what:
+                self._conf.tell(statement.place, Effect(known.effect), f"{_redacted(statement)}: {known.what}")
+
+
+def _redacted(statement: Statement) -> str:
+    return statement.keyword if "pass" in statement.keyword else str(statement)
+
+
+def as_number(kind: type[_N], value: str, statement: Statement | None) -> _N:
+    try:
+        return kind(value)
+    except ValueError:
+        place, keyword = (statement.place, statement.keyword) if statement else (Place("", 0), "")
+        raise ConfError(place, f'{keyword}: "{value}" is no number') from None
+
+
+def address_of(text: str, place: Place) -> IPv4Address | None:
+    """None: not an IPv4 address, which is all that a declaration has."""
+    if ":" in text:
+        return None
+    try:
+        return IPv4Address(text)
+    except ValueError:
+        raise ConfError(place, f'"{text}" is no address') from None

@@ -1,0 +1,95 @@
+"""`lbctl import`: files, the secret, and how it ends. What a declaration then means is tested in tests/cluster."""
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.cli.shop import Lbctl
+
+FOLDER = Path(__file__).parents[1] / "cluster/imported"
+
+
+def test_the_how_to(lbctl: Lbctl, tmp_path: Path) -> None:
+    output = tmp_path / "inventory/pool.toml"
+    done = lbctl("import", FOLDER / "how-to.conf", "--director", "lb1=10.0.0.4", "--name", "pool", "--output", output)
+    assert done.exit_code == 0, done.output
+    assert not done.stdout
+    secret = tmp_path / "inventory/secrets/pool-vrrp"
+    assert secret.read_text() == "Twagipmi\n"
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    assert lbctl("validate", output).exit_code == 0
+    assert "Twag" not in done.output + output.read_text()
+
+
+def test_the_missing_brace(lbctl: Lbctl, tmp_path: Path) -> None:
+    file = FOLDER / "how-to-missing-brace.conf"
+    done = lbctl("import", file, "--output", tmp_path / "x.toml")
+    assert done.exit_code == 2
+    assert (
+        f'{file}:54: "real_server 10.0.0.2 3306" begins inside of "real_server 10.0.0.1 3306" (line 45)' in done.stderr
+    )
+    assert not (tmp_path / "x.toml").exists()
+
+
+def test_what_clients_would_notice_is_said_first(lbctl: Lbctl) -> None:
+    done = lbctl("import", FOLDER / "group.conf", "--director", "lb1=192.0.2.3")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("# Imported from")
+    assert [line for line in done.stderr.splitlines() if not line.startswith("  ")] == [
+        "Clients would notice",
+        "Not carried over",
+        "Said otherwise, or worth a look",
+    ]
+
+
+def test_one_file_for_two_directors(lbctl: Lbctl) -> None:
+    done = lbctl("import", FOLDER / "conditional.conf", "--json")
+    assert done.exit_code == 0
+    declaration = json.loads(done.stdout)["declaration"]
+    assert '[director.left]\naddress = "203.0.113.4"' in declaration
+    assert '[director.right]\naddress = "203.0.113.6"' in declaration
+
+
+def test_includes(lbctl: Lbctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(FOLDER.parent)
+    done = lbctl("import", "imported/included.conf", "--director", "lb1=192.0.2.3", "--json")
+    assert done.exit_code == 0
+    found = json.loads(done.stdout)
+    assert "[service.write]" in found["declaration"]
+    (lost,) = [remark for remark in found["remarks"] if remark["effect"] == "lost"]
+    assert (lost["file"], lost["line"]) == ("imported/included.conf", 3)
+
+
+def test_a_file_that_is_there_stays(lbctl: Lbctl, tmp_path: Path) -> None:
+    output = tmp_path / "there.toml"
+    output.write_text("mine")
+    words = ("import", FOLDER / "how-to.conf", "--director", "lb1=10.0.0.4", "--output", output)
+    assert lbctl(*words).exit_code == 2
+    assert output.read_text() == "mine"
+    assert not (tmp_path / "secrets").exists()
+    assert lbctl(*words, "--force").exit_code == 0
+    assert output.read_text() != "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["none.conf"], "none.conf: No such file"),
+        ([FOLDER / "web.conf", FOLDER / "web.conf"], "a file is named twice"),
+        ([FOLDER / "web.conf"], "--director lvs-web=ADDRESS"),
+        ([FOLDER / "web.conf", "--director", "lb1"], '"lb1" is not NAME=ADDRESS'),
+        ([FOLDER / "web.conf", "--director", "lb1=x"], '--director lb1: "x" is no address'),
+        ([FOLDER / "web.conf", "--director", "lb1=192.0.2.4", "--network", "8"], "network"),
+        ([FOLDER / "web.conf", "--director", "lb1=192.0.2.4", "--gateway", "x"], '--gateway: "x" is no address'),
+        ([FOLDER / "web.conf", "--director", "lb1=192.0.2.4", "--name", "A B"], "name"),
+        ([FOLDER / "web.conf", "--director", "lb1=192.0.2.4", "--only", "192.0.2.80:81"], "there are 192.0.2.80:80"),
+        ([FOLDER / "web.conf", "--director", "lb1=192.0.2.4", "--real-server", "a=192.0.2.99"], "192.0.2.99"),
+    ],
+)
+def test_bad_requests(words: list[str | Path], says: str, lbctl: Lbctl) -> None:
+    done = lbctl("import", *words)
+    assert done.exit_code == 2, done.output
+    assert says in done.stderr
+    assert not done.stdout
