@@ -6,13 +6,14 @@ passive ones first, the active one last; only then is what nobody uses any more 
 
 from pyinfra import host
 
-from operations import director, gate, observation, packages, real_server
+from operations import director, gate, observation, packages, real_server, trial
 
 is_director = "directors" in host.groups
 
 if is_director:
     director.refuse_locked()
     director.refuse_hand_edited()
+    trial.clear()
 packages.install()
 
 if is_director:

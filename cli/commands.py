@@ -27,6 +27,7 @@ COMMANDS = {
     "validate": Entry("Check declarations, and say all that is wrong with its line.", "cli.validate:validate"),
     "render": Entry("Show the files that each host would carry.", "cli.render:render"),
     "plan": Entry("Show every step that a deploy would take, and change nothing.", "cli.plan:plan"),
+    "trial": Entry("Try a mode before production: a director without keepalived.", "cli.trial:app"),
     "deploy": Entry("Bring the hosts to what the declaration says.", "cli.deploy:deploy"),
     "verify": Entry("Connect as a client does, and see which servers answer.", "cli.verify:verify"),
     "switch-mode": Entry("Another forwarding method, while clients are served.", "cli.switch_mode:switch_mode"),

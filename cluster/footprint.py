@@ -27,7 +27,7 @@ from cluster.keepalived import (
 )
 from cluster.kit import LIBRARY, Kit, Render
 from cluster.observed import HostState
-from cluster.parts import File, Footprint, Part, Table, Thing, Unit
+from cluster.parts import KEEPALIVED_CONF, File, Footprint, Part, Table, Thing, Unit
 from cluster.real_servers import ETHERNET_MTU, RealServerParts, neighbours
 from cluster.vocabulary import BootFiles, Mode, ReturnPath, Role
 
@@ -83,7 +83,7 @@ class Blueprint:
     def _conf(self, model: Configuration) -> File:
         values = {"configuration": model, "cluster": self.declaration.name, "contract": self.contract}
         return File(
-            "/etc/keepalived/keepalived.conf",
+            KEEPALIVED_CONF,
             guarded_text(self.render("keepalived.conf.j2", values)),
             mode=0o600 if self.password else 0o644,
             secret=self.password is not None,

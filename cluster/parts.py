@@ -181,6 +181,9 @@ Footprint = tuple[Part, ...]
 """Parts in the order of `Thing`, at most one of each."""
 
 
+KEEPALIVED_CONF = "/etc/keepalived/keepalived.conf"
+"""What keepalived reads."""
+
 RECORDS = ("/var/lib/lbctl", "/run/lbctl")
 """What we keep on a host about ourselves: how things were before, what runs, who did what."""
 

@@ -1,5 +1,6 @@
 """The plan: from what is declared and what was seen to the steps that lead there, in an order that keeps services served.
 
+What a trial left on directors (`cluster.manual`) goes before everything else: two of them would hold its addresses else.
 Software is installed first, everywhere: a daemon without its configuration does not start.
 
 1. Real servers get what the declared mode needs, and keep what directors use now.
@@ -32,6 +33,7 @@ from cluster.binding import silent_ports
 from cluster.difference import Action, Difference, differences
 from cluster.footprint import Blueprint
 from cluster.keepalived import Endpoint
+from cluster.manual import Leftovers, cleared, leftovers
 from cluster.observed import HostState
 from cluster.order import first_to_float, is_active, not_open, only_choices, runs_keepalived, standing_down, turns
 from cluster.parts import Thing
@@ -42,6 +44,7 @@ from cluster.vocabulary import Mode, Role
 class Work(StrEnum):
     """What is done in a step: the names are those of the functions in `operations`."""
 
+    CLEAR = "clear"
     INSTALL = "install"
     PREPARE = "prepare"
     RESTART = "restart"
@@ -110,6 +113,8 @@ def plan(
 ) -> Plan:
     """The steps from what was seen (None: could not be asked) to the declaration."""
     declaration = blueprint.declaration
+    trials = _trials(blueprint, seen)
+    seen = {n: cleared(state, trials[n]) if state and n in trials else state for n, state in seen.items()}
     directors = {name: seen.get(name) for name in blueprint.group(Role.DIRECTOR)}
     servers = {name: seen.get(name) for name in blueprint.group(Role.REAL_SERVER)}
     staying = {name: state for name, state in directors.items() if name not in blueprint.leaving}
@@ -122,7 +127,7 @@ def plan(
         keep, why = keep | {Mode.NAT}, f"{why}; clients are connected to {', '.join(ports)} (nat)".removeprefix("; ")
     held = way_back(declaration, seen, moved=True, drained=blueprint.drained)
     planner = _Planner(blueprint, modes_now(blueprint, directors), keep, clung, held)
-    steps = tuple(planner.steps(directors, servers))
+    steps = (*_clearing(trials), *planner.steps(directors, servers))
     if planner.held_back:
         on = ", ".join(sorted(planner.held_back))
         why = "; ".join(filter(None, (why, f"nat's way back on {on}: connections may still use it")))
@@ -138,6 +143,26 @@ def plan(
         dict(planner.refused(steps, seen)),
         none_asked,
     )
+
+
+def _trials(blueprint: Blueprint, seen: Mapping[str, HostState | None]) -> dict[str, Leftovers]:
+    """What trials left, by director."""
+    before = blueprint.former or blueprint.declaration
+    found = {
+        name: leftovers(before if name in blueprint.leaving else blueprint.declaration, name, state)
+        for name in blueprint.group(Role.DIRECTOR)
+        if (state := seen.get(name))
+    }
+    return {name: left for name, left in found.items() if left}
+
+
+def _clearing(trials: Mapping[str, Leftovers]) -> Iterator[Step]:
+    if trials:
+        changes = {
+            name: tuple(Difference(Thing.KEEPALIVED, Action.REMOVE, left, "trial", what) for what in left.what)
+            for name, left in trials.items()
+        }
+        yield Step(Work.CLEAR, "take away what a trial left", changes)
 
 
 def _belongs(difference: Difference, work: Work) -> bool:

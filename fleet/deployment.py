@@ -7,7 +7,7 @@ from cluster.errors import Exit, HostError, RefusedError
 from cluster.observed import HostState
 from cluster.plan import Plan, Step, Work, plan
 from fleet.session import Result, Session
-from operations import director, gate, keepalived, packages, real_server
+from operations import director, gate, keepalived, packages, real_server, trial
 from operations.thing import hand_edited
 
 Progress = Callable[[Step, Mapping[str, Result] | None], None]
@@ -69,6 +69,7 @@ def _configure() -> None:
 
 
 _WORK: Mapping[Work, Callable[[], object]] = {
+    Work.CLEAR: trial.clear,
     Work.INSTALL: packages.install,
     Work.PREPARE: real_server.prepare,
     Work.RESTART: real_server.restart,

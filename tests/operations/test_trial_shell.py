@@ -1,0 +1,41 @@
+"""The shell of a trial: as POSIX shell, and in its order. Run for real it is in tests/system."""
+
+import subprocess
+from ipaddress import IPv4Address
+
+import pytest
+
+from cluster.manual import Leftovers, addresses, places, table_lines
+from cluster.parts import Address
+from cluster.reading import switched
+from cluster.vocabulary import Mode
+from operations.trial import SAVE, SHOW, clear_script, restore_script, start_script
+from tests.variants import Variant
+
+DECLARATION = Variant().declaration
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("mode", Mode)
+def test_it_is_posix_shell(mode: Mode) -> None:
+    declaration = switched(DECLARATION, mode)
+    lines, ours = table_lines(declaration, "lb1"), places(declaration, "lb1")
+    held = tuple(Address("eth0", address) for address in addresses(declaration))
+    scripts = [
+        start_script(lines, ours, addresses(declaration), "eth0"),
+        restore_script(lines, ours),
+        clear_script(Leftovers(held, ours)),
+        SHOW,
+        SAVE,
+    ]
+    for script in scripts:
+        checked = subprocess.run(["dash", "-n"], input=script, text=True, capture_output=True, check=False)
+        assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_the_table_is_there_before_the_addresses_and_goes_after_them() -> None:
+    ours = places(DECLARATION, "lb1")
+    begin = start_script(table_lines(DECLARATION, "lb1"), ours, DECLARATION.vips, "eth0")
+    assert begin.index("ipvsadm -R") < begin.index("ip addr replace 10.0.0.10/32 dev eth0")
+    end = clear_script(Leftovers((Address("eth0", IPv4Address("10.0.0.10")),), ours[:1]))
+    assert end.index("ip addr del 10.0.0.10/32 dev eth0") < end.index("ipvsadm -D -t 10.0.0.10:3306")
