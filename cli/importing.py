@@ -105,7 +105,7 @@ def _text(path: Path) -> str:
     from cluster.errors import RequestError  # noqa: PLC0415
 
     try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape")
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise RequestError(f"{path}: {error.strerror}") from None
 

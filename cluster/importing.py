@@ -14,6 +14,7 @@ from cluster.errors import RequestError
 from cluster.importing_directors import ImportedDirector, in_order, name_from
 from cluster.importing_services import Chosen, Own, chosen, health, services
 from cluster.keepalived_body import Conf, Effect, Pair, Remark, Virtual
+from cluster.keepalived_conf import printable
 from cluster.reading import DeclarationError, read
 from cluster.rules import password_problem
 from cluster.units import duration
@@ -315,7 +316,7 @@ def _assumed(directors: Sequence[ImportedDirector], picked: Chosen, remarks: lis
 
 def _text(tree: Mapping[str, Any], files: Iterable[str]) -> str:
     lines = [
-        f"# Imported from {', '.join(dict.fromkeys(files))}.",
+        f"# Imported from {printable(', '.join(dict.fromkeys(files)))}.",
         "# inventory/galera.toml explains every key; lbctl plan says what a deploy would change.",
         "",
     ]

@@ -9,7 +9,7 @@ from enum import IntEnum
 from ipaddress import IPv4Address, IPv4Interface
 from typing import TypeVar
 
-from cluster.keepalived_conf import ConfError, Place, Statement
+from cluster.keepalived_conf import ConfError, Place, Statement, printable
 from cluster.remarks import Known
 from cluster.vocabulary import Mode
 
@@ -37,7 +37,7 @@ class Remark:
     what: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.what}" if self.line else f"{self.file}: {self.what}"
+        return printable(f"{self.file}:{self.line}: {self.what}" if self.line else f"{self.file}: {self.what}")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,11 @@ Load = Callable[[str, str], Sequence[tuple[str, str]]]
 """From a pattern after `include`, and the file that has it, to (file, text) of each file that is meant."""
 
 
+def printable(text: str) -> str:
+    """A file may hold control characters, which must not reach a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 @dataclass(frozen=True)
 class Place:
     """Where something stands."""
@@ -32,7 +37,7 @@ class ConfError(RequestError):
     """A keepalived.conf that cannot be read, with the place."""
 
     def __init__(self, place: Place, what: str, *, cure: str = "") -> None:
-        super().__init__(f"{place}: {what}", cure=cure)
+        super().__init__(printable(f"{place}: {what}"), cure=printable(cure))
         self.place = place
 
 

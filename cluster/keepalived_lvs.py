@@ -53,6 +53,8 @@ def _places(conf: Conf, block: Statement, groups: Mapping[str, Statement]) -> li
 
 
 def _place(conf: Conf, statement: Statement, not_served: str, skip: int = 0) -> list[tuple[IPv4Address, int]]:
+    if not statement.words[skip:]:
+        raise ConfError(statement.place, f"{statement.keyword} has no address")
     first, *rest = statement.words[skip:]
     what = " ".join(statement.words)
     if first == "fwmark":

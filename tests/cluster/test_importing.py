@@ -292,6 +292,7 @@ def test_small_things(old: str, new: str, effect: Effect | None, says: str) -> N
         ("192.0.2.21", "db1", 'k.conf:12: "db1" is no address'),
         (" virtual_router_id 1\n", "", "k.conf:1: vrrp_instance v has no virtual_router_id"),
         (" interface eth0\n", "", "k.conf:1: vrrp_instance v names no interface"),
+        ("virtual_server 192.0.2.10 3306", "virtual_server", "k.conf:8: virtual_server has no address"),
         ("virtual_server 192.0.2.10 3306", "virtual_server group nobody", "k.conf:8: there is no virtual_server_group nobody"),
         ("virtual_server 192.0.2.10 3306", "virtual_server fwmark 1", "no virtual_server that a declaration could say"),
         ("192.0.2.21", "198.51.100.21", "--network 10.0.0.0/24"),
@@ -304,6 +305,14 @@ def test_what_cannot_be_imported(old: str, new: str, says: str) -> None:
     with pytest.raises(RequestError) as caught:
         one(CONF.replace(old, new))
     assert says in str(caught.value)
+
+
+def test_control_characters_do_not_reach_a_terminal() -> None:
+    (told,) = [r for r in one(CONF.replace("  weight 1", "  weight 1\n  x\x1b[2J")).remarks if r.effect is LOST]
+    assert "\x1b" not in str(told)
+    with pytest.raises(RequestError) as caught:
+        one(CONF.replace("weight 1", "weight \x1b[2J"))
+    assert "\x1b" not in str(caught.value)
 
 
 def test_a_director_whose_address_is_said_nowhere() -> None:
