@@ -69,19 +69,25 @@ def _place(conf: Conf, statement: Statement, not_served: str, skip: int = 0) -> 
     return []
 
 
+_MANY = 256
+"""Services of one line of a group."""
+
+
 def _range(text: str, place: Place) -> list[IPv4Address]:
     """One address, or those of 10.0.0.10-15, 10.0.0.250-10.0.1.3, 10.0.0.8/30."""
     try:
         if "/" in text:
-            return list(IPv4Network(text, strict=False))
-        first, _, last = text.partition("-")
-        begin = IPv4Address(first)
-        if not last:
-            return [begin]
-        end = IPv4Address(last if "." in last else f"{first.rpartition('.')[0]}.{last}")
-        return [IPv4Address(number) for number in range(int(begin), int(end) + 1)]
+            network = IPv4Network(text, strict=False)
+            numbers = range(int(network[0]), int(network[-1]) + 1)
+        else:
+            first, _, last = text.partition("-")
+            end = f"{first.rpartition('.')[0]}.{last}" if last and "." not in last else last or first
+            numbers = range(int(IPv4Address(first)), int(IPv4Address(end)) + 1)
     except ValueError:
         raise ConfError(place, f'"{text}" is no address') from None
+    if not 0 < len(numbers) <= _MANY:
+        raise ConfError(place, f'"{text}" stands for {len(numbers)} addresses: 1 to {_MANY} are read')
+    return [IPv4Address(number) for number in numbers]
 
 
 def _protocol(conf: Conf, block: Statement, body: Body) -> str:
