@@ -292,7 +292,7 @@ def test_small_things(old: str, new: str, effect: Effect | None, says: str) -> N
         ("192.0.2.21", "db1", 'k.conf:12: "db1" is no address'),
         (" virtual_router_id 1\n", "", "k.conf:1: vrrp_instance v has no virtual_router_id"),
         (" interface eth0\n", "", "k.conf:1: vrrp_instance v names no interface"),
-        ("virtual_server 192.0.2.10 3306", "virtual_server 10.0.0.0/8 3306", "k.conf:8: \"10.0.0.0/8\" stands for 16777216"),
+        ("virtual_server 192.0.2.10 3306", "virtual_server 10.0.0.0/8 3306", 'k.conf:8: "10.0.0.0/8" stands for 16777216'),
         ("virtual_server 192.0.2.10 3306", "virtual_server", "k.conf:8: virtual_server has no address"),
         ("virtual_server 192.0.2.10 3306", "virtual_server group nobody", "k.conf:8: there is no virtual_server_group nobody"),
         ("virtual_server 192.0.2.10 3306", "virtual_server fwmark 1", "no virtual_server that a declaration could say"),
