@@ -167,7 +167,7 @@ def chosen_servers(declaration: Declaration, given: str) -> tuple[str, ...]:
 _SERVICE = r"-(?P<kind>[tu]) (?P<address>[0-9.]+):(?P<port>\d+)"
 _LINE = re.compile(
     rf"(?:-A {_SERVICE} -s [a-z]+(?: -p \d+)?(?: -M [0-9.]+)?(?: -b [a-z0-9,-]+)?(?: -o)?"
-    rf"|-a {_SERVICE.replace('?P<', '?P<to_')} -r [0-9.]+(?::\d+)? -[gim](?: -w \d+)?(?: -[xy] \d+)*)"
+    rf"|-a {_SERVICE.replace('?P<', '?P<to_')} -r [0-9.]+(?::\d+)? -[gim](?: -w \d+)?(?: -[xy] \d+)*(?: --tun-type ipip)?)"
 )
 
 

@@ -74,8 +74,8 @@ NAT = """\
 -a -t 10.0.0.4:5507 -r 10.0.0.2:3306 -m -w 10
 -a -t 10.0.0.4:5507 -r 10.0.0.3:3306 -m -w 10
 """
-SAVED = TUN.replace(" -i", ":3306 -i")
-"""As `ipvsadm -Sn` writes it."""
+SAVED = TUN.replace(" -i -w 10", ":3306 -i -w 10 --tun-type ipip")
+"""As Debian 12's `ipvsadm -Sn` writes it."""
 
 PLAN = Variant(Mode.DR).blueprint
 DECLARATION = PLAN.declaration

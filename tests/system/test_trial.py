@@ -35,9 +35,13 @@ def well(run: Run) -> Run:
     return run
 
 
+def plain(text: str) -> list[str]:
+    """Debian 12's ipvsadm also says how packets are tunnelled; the order is the kernel's own."""
+    return sorted(line.removesuffix(" --tun-type ipip") for line in text.splitlines())
+
+
 def kernel(cluster: Cluster) -> list[str]:
-    # -M is shown where it is not the default; the order is the kernel's own.
-    return sorted(cluster.on("lb1", "ipvsadm -Sn").splitlines())
+    return plain(cluster.on("lb1", "ipvsadm -Sn"))
 
 
 def held(cluster: Cluster) -> list[str]:
@@ -59,7 +63,7 @@ def test_a_trial(cluster: Cluster, mode: Mode) -> None:
 
     file = cluster.folder / "trial.ipvs"
     well(cluster.lbctl("trial", "save", str(file)))
-    assert sorted(file.read_text().splitlines()) == sorted(TABLES[mode])
+    assert plain(file.read_text()) == sorted(TABLES[mode])
     well(cluster.lbctl("trial", "start", "--servers", "db1", "--yes"))
     assert {line.split()[4] for line in kernel(cluster) if line.startswith("-a")} == {"10.0.0.1:3306"}
     well(cluster.lbctl("trial", "restore", str(file), "--yes"))
