@@ -80,7 +80,7 @@ def copied(lab: Lab, folder: Path, to: str) -> None:
             lab.exec("lb1", f"mkdir -p $(dirname {name}); cat > {name}", stdin=unchecked(path.read_text()))
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if "missing" not in case.id], ids=lambda case: case.id)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_same_table(case: Case, alone: Lab, tmp_path: Path) -> None:
     if not alone.exec("lb1", "ls -d /tmp/files", check=False).stdout:
         copied(alone, HERE, "/tmp/files")
