@@ -1,0 +1,112 @@
+"""Looks at all hosts at once, again and again. Each host connects by itself: a dead one is named, and holds nobody up.
+
+Programs that use it import `fleet.green` before everything else.
+"""
+
+import time
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+import gevent
+
+from cluster.errors import HostError
+from cluster.footprint import Blueprint
+from cluster.observed import BusyError, HostState, parse
+from cluster.pulse import Pulse
+from cluster.pulse import parse as pulse_of
+from cluster.status import Answers
+from facts import pulse, state
+from fleet.line import Answer, Line
+from fleet.session import Session
+from operations.observation import asked_of
+
+PATIENCE = 2
+"""Seconds for a host to take a connection: less than the three in which a status with a dead host is to be there."""
+ANSWER_LIMIT = 12
+"""Seconds for one that has taken it, and answers slowly."""
+
+
+class Onlooker:
+    """Use as a context manager: connections are closed at its end."""
+
+    def __init__(self, blueprint: Blueprint, patience: float = PATIENCE) -> None:
+        self.blueprint = blueprint
+        self._session = Session(blueprint, patience=patience)
+        self._limit = patience + ANSWER_LIMIT
+        self._pulses: dict[str, Pulse] = {}
+        self._states: dict[str, HostState] = {}
+        self._dead: dict[str, str] = {}
+        self._unseen: dict[str, str] = {}
+        self._asking: dict[str, tuple[Any, float]] = {}
+        """Who has not answered yet, and since when it was asked."""
+
+    def __enter__(self) -> Self:
+        self._session.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        gevent.killall([asking for asking, _ in self._asking.values()], timeout=1)
+        self._session.close()
+
+    def look(self, *, whole: bool = True, within: float | None = None) -> Answers:
+        """What hosts answer; `whole`: also all that is compared with the declaration.
+
+        `within`: after so many seconds what is known of a host that has not answered is what it said before, until it has been
+        silent for too long.
+        """
+        for name in self.blueprint.declaration.hosts():
+            if name not in self._asking:
+                self._asking[name] = (gevent.spawn(self._one, name, whole=whole), time.monotonic())
+        gevent.joinall(
+            [asking for asking, _ in self._asking.values()], timeout=self._limit if within is None else within
+        )
+        for name, (asking, since) in list(self._asking.items()):
+            silent_for = time.monotonic() - since
+            if asking.ready():
+                del self._asking[name]
+                asking.get()  # a fault of ours is not silence
+            elif silent_for >= self._limit:
+                asking.kill(block=False)
+                del self._asking[name]
+                self._lost(name, f"no answer within {self._limit:.0f} s")
+        return Answers(datetime.now(UTC), dict(self._pulses), dict(self._states), dict(self._dead), dict(self._unseen))
+
+    def _one(self, name: str, *, whole: bool) -> None:
+        try:
+            line = self._session.connect(name)
+            looking = gevent.spawn(self._state, line, name) if whole else None
+            self._pulses[name] = pulse_of(_lines(line.tell(pulse.script(self.blueprint.declaration, name))))
+            self._dead.pop(name, None)
+            if looking:
+                looking.get()
+        except HostError as error:
+            self._lost(name, error.message)
+
+    def _state(self, line: Line, name: str) -> None:
+        """The whole state. One that cannot be had is no reason to call the host dead."""
+        try:
+            found = parse("\n".join(_lines(line.tell(state.script(asked_of(self.blueprint, name))))))
+        except BusyError:
+            self._unseen[name] = "a change is under way there"
+        except HostError as error:
+            self._states.pop(name, None)
+            self._unseen[name] = error.message
+        else:
+            self._states[name] = found
+            self._unseen.pop(name, None)
+
+    def _lost(self, name: str, why: str) -> None:
+        self._dead[name] = why
+        self._pulses.pop(name, None)
+        self._states.pop(name, None)
+        self._unseen.pop(name, None)
+        self._session.hang_up(name)
+
+
+def _lines(answer: Answer) -> tuple[str, ...]:
+    if answer.failed:
+        raise HostError(answer.failed)
+    return answer.lines
