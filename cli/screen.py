@@ -42,6 +42,11 @@ def lines(status: Status, spark: Spark | None = None, *, verdict_first: bool = F
         yield from _verdict(status)
 
 
+def is_row(line: str) -> bool:
+    """Of a table; all others are sentences."""
+    return line[:2] == "  " and line[2:3] not in {" ", "✗"}
+
+
 def _directors(status: Status) -> Iterator[Line]:
     names = ("director", "state", "priority", "connections", "holds")
     head, *rest = columns([names, *(_director(each) for each in status.directors)])
@@ -68,7 +73,7 @@ def _endpoint(endpoint: EndpointView, status: Status, spark: Spark | None) -> It
     style = "bold" if good or not status.serving else "bold red"
     protocol = "" if endpoint.protocol == "tcp" else f" {endpoint.protocol}"
     yield style, f"{endpoint.service} {endpoint}{protocol}  {endpoint.scheduler}, {told}"
-    head: tuple[str, ...] = ("server", "weight", "health", "active", "inactive", "conn/s", "in B/s", "out B/s")
+    head: tuple[str, ...] = ("server", "weight", "health", "active", "inact", "conn/s", "in B/s", "out B/s")
     rows = [(*head, "") if spark else head]
     rows += [(*_server(each), spark(endpoint, each)) if spark else _server(each) for each in endpoint.servers]
     first, *rest = columns(rows)

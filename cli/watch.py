@@ -111,17 +111,19 @@ def _print(found: "Status", course: "Course") -> None:
 
 def frame(found: "Status", course: "Course", happened: "deque[tuple[Status, Event]]") -> Any:
     """One screen: the status, and below it what happened, the newest first."""
+    from rich.console import Group  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from cli.screen import lines  # noqa: PLC0415
+    from cli.screen import is_row, lines  # noqa: PLC0415
     from cluster.watching import Tone  # noqa: PLC0415
 
     styles = {Tone.GOOD: "green", Tone.BAD: "red", Tone.NEWS: "cyan"}
-    text = Text(no_wrap=False, overflow="fold")
-    for style, line in lines(found, course.of, verdict_first=True):
-        text.append(f"{line}\n", style=style)
+    # A row that is cut off at the right is still one; sentences go on in the next line.
+    shown = [
+        Text(line, style=style, no_wrap=is_row(line), overflow="crop" if is_row(line) else "fold")
+        for style, line in lines(found, course.of, verdict_first=True)
+    ]
     if happened:
-        text.append("\n")
-    for status, event in reversed(happened):
-        text.append(f"{status.at:%H:%M:%S}  {event.text}\n", style=styles[event.tone])
-    return text
+        shown.append(Text(""))
+    shown += [Text(f"{then.at:%H:%M:%S}  {event.text}", style=styles[event.tone]) for then, event in reversed(happened)]
+    return Group(*shown)

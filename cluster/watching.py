@@ -100,7 +100,7 @@ def _changes(before: Status, after: Status) -> Iterator[Event]:
 class Course:
     """How each server's bytes a second went, for as many looks as fit on a line."""
 
-    length: int = 16
+    length: int = 12
     _kept: dict[Key, deque[int]] = field(default_factory=dict)
 
     def add(self, status: Status) -> None:

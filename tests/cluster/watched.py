@@ -53,9 +53,7 @@ def healthy(plan: Blueprint) -> Answers:
     first = next(iter(d.director))
     pulses = {name: director_pulse(plan, name, active=name == first) for name in d.director}
     pulses |= {name: server_pulse(plan, name) for name in d.real_server}
-    states: dict[str, HostState] = {
-        name: director(plan, name, d.mode, active=name == first) for name in d.director
-    }
+    states: dict[str, HostState] = {name: director(plan, name, d.mode, active=name == first) for name in d.director}
     states |= {name: as_declared(plan, name, {d.mode}) for name in d.real_server}
     return Answers(AT, pulses, states)
 
@@ -81,9 +79,5 @@ def out(answers: Answers, plan: Blueprint, server: str, told: str = "") -> Answe
         asked = Ask(plan.declaration.real_server[server].address, 9200, "/")
         pulse = replace(pulse, answers={asked: told} if told else {})
         state = director(plan, name, plan.declaration.mode, active=active, dead=(server,))
-        answers = replace(
-            answers, pulses={**answers.pulses, name: pulse}, states={**answers.states, name: state}
-        )
+        answers = replace(answers, pulses={**answers.pulses, name: pulse}, states={**answers.states, name: state})
     return answers
-
-
