@@ -15,14 +15,23 @@ Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 HereOption = Annotated[
     bool, typer.Option("--here", help="On a director: this machine only, its kernel by netlink, without SSH.")
 ]
-Patience = Annotated[float, typer.Option(min=0.1, max=60, metavar="SECONDS", help="For a host to take a connection.")]
+Patience = Annotated[
+    float | None,
+    typer.Option(
+        min=0.1,
+        max=60,
+        metavar="SECONDS",
+        help="For each stage of connecting to a host.  [default: 2; more for more than 40 hosts]",
+        show_default=False,
+    ),
+]
 
 
 def status(
     ctx: typer.Context,
     *,
     here: HereOption = False,
-    patience: Patience = 2,
+    patience: Patience = None,
     json_: Json = False,
     cluster: ClusterOption = None,
 ) -> None:
@@ -50,7 +59,7 @@ def status(
 
 
 @contextmanager
-def eyes(ctx: typer.Context, cluster: str | None, *, here: bool, patience: float) -> Iterator[Any]:
+def eyes(ctx: typer.Context, cluster: str | None, *, here: bool, patience: float | None) -> Iterator[Any]:
     """What looks at the hosts: `look` gives their answers."""
     from fleet import source  # noqa: PLC0415
 

@@ -26,7 +26,7 @@ def watch(
     interval: Annotated[float, typer.Option(min=0.2, max=3600, metavar="SECONDS", help="Between two looks.")] = 2,
     once: Annotated[bool, typer.Option("--once", help="One look; exits with 4 if anything is wrong.")] = False,
     here: HereOption = False,
-    patience: Patience = 2,
+    patience: Patience = None,
     cluster: ClusterOption = None,
 ) -> None:
     """Show the status live: rates of each server, and failovers, weights and health as they change. Ctrl-C ends it.

@@ -20,6 +20,9 @@ from cluster.pulse import asks as asked_by
 from cluster.vocabulary import Mode
 from cluster.why import contradicted, why_out
 
+BUSY = "a change is under way there"
+"""Why a host's state could not be had that is no trouble."""
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -32,7 +35,7 @@ class Answers:
     dead: Mapping[str, str] = field(default_factory=dict)
     """Hosts that cannot be asked, and why."""
     unseen: Mapping[str, str] = field(default_factory=dict)
-    """Hosts that answer, but whose state could not be had, and why: a change is under way there."""
+    """Hosts that answer, but whose state could not be had, and why: `BUSY`, or something that is wrong."""
 
 
 class Part(StrEnum):
@@ -305,19 +308,20 @@ def _drift(blueprint: Blueprint, answers: Answers) -> Iterator[tuple[str, str]]:
 
 
 def _troubles(blueprint: Blueprint, found: Status) -> Iterator[str]:
+    """While somebody changes the cluster it differs from the declaration: that is no trouble then."""
     yield from (f"{host} cannot be asked: {why.splitlines()[0]}" for host, why in found.dead.items())
     yield from _of_directors(blueprint, found)
     for endpoint in found.endpoints:
         yield from _of_endpoint(endpoint, found)
-    if found.drift:
+    unseen = {host: why for host, why in found.drift_unknown.items() if why != BUSY}
+    yield from (f"{host} could not be compared: {why.splitlines()[0]}" for host, why in unseen.items())
+    if found.drift and not found.under_way:
         hosts = ", ".join(dict.fromkeys(host for host, _ in found.drift))
         count = len(found.drift)
         what = "1 difference" if count == 1 else f"{count} differences"
         yield f"{what} from the declaration on {hosts} (lbctl plan)"
-    if not found.under_way:
-        yield from (f"{host} could not be compared: {why}" for host, why in found.drift_unknown.items())
-        if found.unfinished:
-            yield f"change {found.unfinished.number} ({found.unfinished.what}) was never finished (lbctl deploy)"
+    if found.unfinished and not found.under_way:
+        yield f"change {found.unfinished.number} ({found.unfinished.what}) was never finished (lbctl deploy)"
     yield from (f"a lock was left behind by {lock}: {stale} (lbctl unlock)" for lock, stale in found.locks if stale)
 
 
@@ -327,7 +331,7 @@ def _of_directors(blueprint: Blueprint, found: Status) -> Iterator[str]:
         if director.part in {Part.STOPPED, Part.STRAY}:
             holds = " and it holds addresses all the same" if director.part is Part.STRAY else ""
             yield f"{director.name}: {director.why}{holds}"
-        if director.priority not in {None, director.declared_priority}:
+        if director.priority not in {None, director.declared_priority} and not found.under_way:
             yield f"{director.name}: its priority is {director.priority}, declared is {director.declared_priority}"
     asked = [d for d in found.directors if d.part not in {Part.DEAD, Part.NOT_ASKED}]
     holders = {address: tuple(d.name for d in asked if address in d.holds) for address in floating}
@@ -349,19 +353,25 @@ def _of_endpoint(endpoint: EndpointView, found: Status) -> Iterator[str]:
         yield f"{where} is not in the kernel's table of {found.serving}"
         return
     for server in endpoint.servers:
-        yield from (f"{where}: {what}" for what in _of_server(server, endpoint))
+        yield from (f"{where}: {what}" for what in _of_server(server))
+        if not found.under_way:
+            yield from (f"{where}: {what}" for what in _otherwise(server, endpoint))
     if not any(server.weight for server in endpoint.servers):
         yield f"{where}: nobody serves it"
 
 
-def _of_server(server: ServerView, endpoint: EndpointView) -> Iterator[str]:
+def _of_server(server: ServerView) -> Iterator[str]:
     if server.health is Health.OUT:
         yield f"{server.name} is out: {server.why}"
-    elif server.health is Health.STRANGER:
-        yield f"{server.name} gets connections and is not declared"
-    elif server.weight not in {None, server.declared}:
-        yield f"{server.name} has weight {server.weight}, declared is {server.declared}"
     if server.health is Health.SERVING and server.why:
         yield f"{server.name} is in rotation, but {server.why}"
+
+
+def _otherwise(server: ServerView, endpoint: EndpointView) -> Iterator[str]:
+    """What differs from the declaration in the kernel's table."""
+    if server.health is Health.STRANGER:
+        yield f"{server.name} gets connections and is not declared"
+    elif server.health is not Health.OUT and server.weight not in {None, server.declared}:
+        yield f"{server.name} has weight {server.weight}, declared is {server.declared}"
     if server.mode not in {None, endpoint.declared_mode}:
         yield f"{server.name} is served by {server.mode}, declared is {endpoint.declared_mode}"

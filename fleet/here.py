@@ -11,7 +11,7 @@ from cluster.errors import HostError, RequestError
 from cluster.footprint import Blueprint
 from cluster.observed import BusyError, HostState, parse
 from cluster.pulse import parse as pulse_of
-from cluster.status import Answers
+from cluster.status import BUSY, Answers
 from facts import kernel, pulse, state
 from operations.observation import asked_of
 
@@ -69,7 +69,8 @@ class Here:
         try:
             self._state = parse("\n".join(_told(state.script(asked_of(self.blueprint, self.name)))))
         except BusyError:
-            return {self.name: "a change is under way there"}
+            self._state = None
+            return {self.name: BUSY}
         return {}
 
 

@@ -15,14 +15,16 @@ from cluster.footprint import Blueprint
 from cluster.observed import BusyError, HostState, parse
 from cluster.pulse import Pulse
 from cluster.pulse import parse as pulse_of
-from cluster.status import Answers
+from cluster.status import BUSY, Answers
 from facts import pulse, state
 from fleet.line import Answer, Line
 from fleet.session import Session
 from operations.observation import asked_of
 
 PATIENCE = 2
-"""Seconds for a host to take a connection: less than the three in which a status with a dead host is to be there."""
+"""Seconds for each stage of connecting: less than the three in which a status with a dead host is to be there."""
+HOSTS_A_SECOND = 20
+"""So many handshakes one processor does at least: of many hosts the last must not seem dead for waiting for its turn."""
 ANSWER_LIMIT = 12
 """Seconds for one that has taken it, and answers slowly."""
 
@@ -30,8 +32,10 @@ ANSWER_LIMIT = 12
 class Onlooker:
     """Use as a context manager: connections are closed at its end."""
 
-    def __init__(self, blueprint: Blueprint, patience: float = PATIENCE) -> None:
+    def __init__(self, blueprint: Blueprint, patience: float | None = None) -> None:
         self.blueprint = blueprint
+        hosts = len(list(blueprint.declaration.hosts()))
+        patience = patience or max(PATIENCE, hosts / HOSTS_A_SECOND)
         self._session = Session(blueprint, patience=patience)
         self._limit = patience + ANSWER_LIMIT
         self._pulses: dict[str, Pulse] = {}
@@ -90,7 +94,8 @@ class Onlooker:
         try:
             found = parse("\n".join(_lines(line.tell(state.script(asked_of(self.blueprint, name))))))
         except BusyError:
-            self._unseen[name] = "a change is under way there"
+            self._states.pop(name, None)
+            self._unseen[name] = BUSY
         except HostError as error:
             self._states.pop(name, None)
             self._unseen[name] = error.message

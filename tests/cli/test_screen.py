@@ -11,7 +11,7 @@ from rich.console import Console
 
 from cli.screen import as_json, is_row, lines, short
 from cli.watch import frame
-from cluster.status import Answers, status
+from cluster.status import BUSY, Answers, status
 from cluster.watching import Course, events
 from tests.cluster.sample import LAB
 from tests.cluster.test_status import BEGUN, edited, kept, locked
@@ -37,7 +37,7 @@ CASES = {
         replace(edited(WELL, weight=3), states={**WELL.states, "db2": replace(WELL.states["db2"], links={})}),
     ),
     "drained": (DRAINED, healthy(DRAINED)),
-    "lock-held": (PLAN, replace(locked(WELL, 3), unseen={"db1": "a change is under way there"})),
+    "lock-held": (PLAN, replace(locked(WELL, 3), unseen={"db1": BUSY})),
     "unfinished": (PLAN, changed(WELL, "lb1", history=kept(BEGUN))),
     "lock-left-behind": (PLAN, locked(WELL, 600)),
     "nothing-known": (PLAN, Answers(WELL.at, {}, dead=dict.fromkeys(PLAN.declaration.hosts(), SILENT))),

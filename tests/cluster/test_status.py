@@ -8,7 +8,7 @@ import pytest
 from cluster.history import Entry, Owner, SeenLock
 from cluster.parts import Address
 from cluster.pulse import Ask
-from cluster.status import Answers, Health, Part, ServerView, Status, status
+from cluster.status import BUSY, Answers, Health, Part, ServerView, Status, status
 from cluster.vocabulary import Mode
 from cluster.why import LOOPBACK
 from tests.cluster.sample import LAB
@@ -270,13 +270,30 @@ def locked(answers: Answers, silent_for: int) -> Answers:
 
 
 def test_a_change_that_is_under_way_is_no_trouble() -> None:
-    busy = replace(locked(WELL, 3), unseen={"db1": "a change is under way there"})
+    half_way = edited(changed(WELL, "lb2", priority=99), mode=Mode.NAT)
+    bare = replace(WELL.states["db2"], links={}, addresses=frozenset())
+    busy = replace(locked(half_way, 3), unseen={"db1": BUSY}, states={**WELL.states, "db2": bare})
     found = status(PLAN, busy)
+    assert found.drift
     assert found.under_way
     assert found.unfinished == BEGUN
     assert found.troubles == ()
     ((lock, stale),) = found.locks
     assert (lock.owner, lock.directors, stale) == (OWNER, ("lb1", "lb2"), "")
+
+
+def test_what_clients_feel_is_trouble_also_while_a_change_is_under_way() -> None:
+    found = status(PLAN, without(locked(out(WELL, PLAN, "db3", REFUSED), 3), "lb2"))
+    assert [t.split(":")[0] for t in found.troubles] == [
+        "lb2 cannot be asked",
+        "read 10.0.0.10",
+        "write 10.0.0.11",
+    ]
+
+
+def test_a_run_of_plain_pyinfra_is_no_trouble() -> None:
+    """It holds the lock of the host, and not the cluster's."""
+    assert status(PLAN, replace(WELL, unseen={"db1": BUSY})).troubles == ()
 
 
 def test_a_lock_that_was_left_behind() -> None:
