@@ -55,7 +55,7 @@ def read(pulse: Pulse, dump: Dump) -> Pulse:
 def _service(found: Attributes) -> SeenService | None:
     """None: by a firewall's mark, or IPv6, and so none of ours."""
     protocol = _PROTOCOLS.get(found.get("IPVS_SVC_ATTR_PROTOCOL", 0))
-    if protocol is None or found.get("IPVS_SVC_ATTR_AF") != AF_INET or found.get("IPVS_SVC_ATTR_FWMARK"):
+    if protocol is None or found.get("IPVS_SVC_ATTR_AF") != AF_INET:
         return None
     sticks = found["IPVS_SVC_ATTR_FLAGS"]["flags"] & _PERSISTENT
     return SeenService(
