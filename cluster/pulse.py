@@ -124,7 +124,7 @@ def parse(output: Iterable[str]) -> Pulse:
 def _pulse(sections: Mapping[str, list[str]]) -> Pulse:
     return Pulse(
         addresses=frozenset(_address(line.split()) for line in sections.get("addresses", []) if line.strip()),
-        keepalived="".join(sections.get("keepalived", [])).strip(),
+        keepalived=_printable("".join(sections.get("keepalived", [])).strip()),
         priority=next((int(line) for line in sections.get("priority", []) if line.strip()), None),
         services=ipvs_table(sections.get("ipvs", [])),
         totals=counters(sections.get("totals", [])),
@@ -162,8 +162,12 @@ def _point(text: str) -> tuple[IPv4Address, int]:
 
 def _answer(line: str) -> tuple[Ask, str]:
     address, port, path, *rest = line.split(" ", 3)
-    said = "".join(c if c.isprintable() else "?" for c in "".join(rest).strip())
-    return Ask(IPv4Address(address), int(port), "" if path == "-" else path), said[:300]
+    return Ask(IPv4Address(address), int(port), "" if path == "-" else path), _printable("".join(rest).strip())
+
+
+def _printable(text: str) -> str:
+    # What cannot be printed could move the cursor of a terminal, and make a dead server look alive.
+    return "".join(c if c.isprintable() else "?" for c in text)[:300]
 
 
 def _ports(lines: Iterable[str]) -> frozenset[int]:

@@ -100,9 +100,10 @@ def test_garbage_is_told() -> None:
         parse(DIRECTOR.replace("10.0.0.10/32", "10.0.0.x/32").splitlines())
 
 
-def test_what_a_health_service_says_cannot_move_the_cursor() -> None:
-    seen = parse(["#answers", "10.0.0.1 9200 / 503 \x1b[2Jall is well", "#end"])
+def test_what_a_host_says_cannot_move_the_cursor() -> None:
+    seen = parse(["#keepalived", "active\x1b[2J", "#answers", "10.0.0.1 9200 / 503 \x1b[2Jall is well", "#end"])
     assert list(seen.answers.values()) == ["503 ?[2Jall is well"]
+    assert seen.keepalived == "active?[2J"
 
 
 def test_servers_of_a_service_by_a_mark_are_nobody_elses() -> None:
