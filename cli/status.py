@@ -21,7 +21,7 @@ Patience = Annotated[
         min=0.1,
         max=60,
         metavar="SECONDS",
-        help="For each stage of connecting to a host.  [default: 2; more for more than 40 hosts]",
+        help="For a host to take a connection.  [default: 1.5; more for more than 30 hosts]",
         show_default=False,
     ),
 ]

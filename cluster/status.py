@@ -313,6 +313,7 @@ def _troubles(blueprint: Blueprint, found: Status) -> Iterator[str]:
     yield from _of_directors(blueprint, found)
     for endpoint in found.endpoints:
         yield from _of_endpoint(endpoint, found)
+    yield from _of_servers(found)
     unseen = {host: why for host, why in found.drift_unknown.items() if why != BUSY}
     yield from (f"{host} could not be compared: {why.splitlines()[0]}" for host, why in unseen.items())
     if found.drift and not found.under_way:
@@ -352,19 +353,25 @@ def _of_endpoint(endpoint: EndpointView, found: Status) -> Iterator[str]:
     if not endpoint.in_table:
         yield f"{where} is not in the kernel's table of {found.serving}"
         return
-    for server in endpoint.servers:
-        yield from (f"{where}: {what}" for what in _of_server(server))
-        if not found.under_way:
-            yield from (f"{where}: {what}" for what in _otherwise(server, endpoint))
+    for server in endpoint.servers if not found.under_way else ():
+        yield from (f"{where}: {what}" for what in _otherwise(server, endpoint))
     if not any(server.weight for server in endpoint.servers):
         yield f"{where}: nobody serves it"
 
 
-def _of_server(server: ServerView) -> Iterator[str]:
-    if server.health is Health.OUT:
-        yield f"{server.name} is out: {server.why}"
-    if server.health is Health.SERVING and server.why:
-        yield f"{server.name} is in rotation, but {server.why}"
+def _of_servers(found: Status) -> Iterator[str]:
+    """What is said of a server in several places is one trouble."""
+    places: dict[str, list[str]] = {}
+    for endpoint in found.endpoints:
+        for server in endpoint.servers if endpoint.in_table else ():
+            what = ""
+            if server.health is Health.OUT:
+                what = f"{server.name} is out of {{}}: {server.why}"
+            elif server.health is Health.SERVING and server.why:
+                what = f"{server.name} is in rotation in {{}}, but {server.why}"
+            if what:
+                places.setdefault(what, []).append(f"{endpoint.service} {endpoint}")
+    yield from (what.replace("{}", ", ".join(where), 1) for what, where in places.items())
 
 
 def _otherwise(server: ServerView, endpoint: EndpointView) -> Iterator[str]:

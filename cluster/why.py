@@ -24,12 +24,13 @@ def why_out(
     told = director.answers.get(ask, "") if ask else ""
     if dead and (not told or told.startswith(_SILENT)):
         return "the host does not answer"
+    said = told or _own_answer(ask, own)
     reasons = []
     if own and own.listening is not None and wanted.port not in own.listening:
         reasons.append(f"nothing listens at port {wanted.port}")
-    elif state and state.database == "down":
+    elif state and state.database == "down" and not said.startswith("503"):
+        # What clustercheck objects to is closer: a node without its primary component does not answer us, either.
         reasons.append("MySQL does not answer")
-    said = told or _own_answer(ask, own)
     if ask and said:
         reasons.append(_in_words(ask, said))
     return "; ".join(reasons) or "keepalived took it out, and nothing says why"

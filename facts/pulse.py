@@ -32,15 +32,28 @@ ask() {{
 # Where there is no table yet ipvsadm would load its module.
 _TABLE = "[ -r /proc/net/ip_vs ]"
 
-# Pairs of service and server as the kernel writes them.
-_PRESENT = f"""\
-present=$({_TABLE} && awk '
-  $1 == "->" {{ print service, $2; next }} {{ service = $1 " " $2 }}' /proc/net/ip_vs)"""
+# Pairs of service and server as the kernel writes them. The shell itself takes the table apart: a program that is started costs
+# a small machine more than the whole rest.
+_PRESENT = """\
+present= what=
+for word in $table; do
+  case $word in
+    TCP|UDP) kind=$word what=service ;; FWM) service= what= ;; "->") what=server ;;
+    *) case $what in service) service="$kind $word" ;; server) present="$present $service $word," ;; esac; what= ;;
+  esac
+done"""
 
-# The newest file only: whether it was finished is all that is wanted.
+# The newest file only: whether it was finished is all that is wanted. Of numbers the longer is the greater.
 _LAST_CHANGE = f"""\
-cd {HISTORY} 2>/dev/null && f=$(ls | grep -E '^[0-9]+[.]json$' | sort -n | tail -n 1) && [ -n "$f" ] && {{
-  echo "file $f"; grep -H '' /dev/null "$f" | sed 's/^/line /'; }}; cd /"""
+last=
+if cd {HISTORY} 2>/dev/null; then
+  for f in *.json; do [ -f "$f" ] && [ ${{#f}} -ge ${{#last}} ] && last=$f; done
+  if [ -n "$last" ]; then
+    echo "file $last"
+    while IFS= read -r line || [ -n "$line" ]; do printf 'line %s:%s\\n' "$last" "$line"; done <"$last"
+  fi
+  cd /
+fi"""
 
 
 def script(declaration: Declaration, host: str, *, kernel: bool = True) -> str:
@@ -50,13 +63,14 @@ def script(declaration: Declaration, host: str, *, kernel: bool = True) -> str:
         asked = [*_server(declaration, host)]
     else:
         asked = [*_keepalived(), *(_kernel() if kernel else ()), *_kept_and_asked(declaration, host)]
+    lines += [f"table=; {_TABLE} && table=$(cat /proc/net/ip_vs)"]
     for section, body in asked:
         lines += [f"echo '#{section}'", body]
     return "\n".join([*lines, "echo '#end'", "}", _ASK, "seen=$(look)", "printf '%s\\n' \"$seen\"", ""])
 
 
 def _kernel() -> Iterator[tuple[str, str]]:
-    yield "ipvs", f"{_TABLE} && cat /proc/net/ip_vs"
+    yield "ipvs", 'echo "$table"'
     counted = f"{_TABLE} && command -v ipvsadm >/dev/null && ipvsadm -Ln --exact"
     yield "totals", f"{counted} --stats"
     yield "rates", f"{counted} --rate"
@@ -67,7 +81,7 @@ def _keepalived() -> Iterator[tuple[str, str]]:
     yield "keepalived", "systemctl show -p ActiveState --value keepalived.service"
     yield (
         "priority",
-        "sed -nE 's/^[[:space:]]*priority[[:space:]]+([0-9]+).*/\\1/p' /etc/keepalived/keepalived.conf | head -n 1",
+        "sed -nE '/^[[:space:]]*priority[[:space:]]+[0-9]/{s/^[^0-9]*([0-9]+).*/\\1/p;q}' /etc/keepalived/keepalived.conf",
     )
 
 
@@ -87,7 +101,7 @@ def _missing(wanted: dict[Ask, list[str]]) -> Iterator[str]:
     """Asks where one of the pairs is not in the table."""
     for ask, pairs in wanted.items():
         yield f"for p in {' '.join(map(quote, pairs))}; do"
-        yield f'case $present in *"$p"*) ;; *) {_question(ask)} & break ;; esac; done'
+        yield f'case $present in *"$p,"*) ;; *) {_question(ask)} & break ;; esac; done'
 
 
 def _server(declaration: Declaration, host: str) -> Iterator[tuple[str, str]]:

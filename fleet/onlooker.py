@@ -21,12 +21,14 @@ from fleet.line import Answer, Line
 from fleet.session import Session
 from operations.observation import asked_of
 
-PATIENCE = 2
-"""Seconds for each stage of connecting: less than the three in which a status with a dead host is to be there."""
+PATIENCE = 1.5
+"""Seconds for a host to take a connection: TCP asks a second time after one."""
+LOGIN_LIMIT = 5
+"""Seconds for each stage of the login of a host that has taken it, and is slow."""
+ANSWER_LIMIT = 10
+"""Seconds for what such a host is asked."""
 HOSTS_A_SECOND = 20
-"""So many handshakes one processor does at least: of many hosts the last must not seem dead for waiting for its turn."""
-ANSWER_LIMIT = 12
-"""Seconds for one that has taken it, and answers slowly."""
+"""So many logins one processor does at least: of many hosts the last must not seem dead for waiting for its turn."""
 
 
 class Onlooker:
@@ -35,9 +37,10 @@ class Onlooker:
     def __init__(self, blueprint: Blueprint, patience: float | None = None) -> None:
         self.blueprint = blueprint
         hosts = len(list(blueprint.declaration.hosts()))
-        patience = patience or max(PATIENCE, hosts / HOSTS_A_SECOND)
-        self._session = Session(blueprint, patience=patience)
-        self._limit = patience + ANSWER_LIMIT
+        crowd = hosts / HOSTS_A_SECOND
+        patience = patience or max(PATIENCE, crowd)
+        self._session = Session(blueprint, connect_limit=max(patience, LOGIN_LIMIT + crowd), patience=patience)
+        self._limit = patience + LOGIN_LIMIT + crowd + ANSWER_LIMIT
         self._pulses: dict[str, Pulse] = {}
         self._states: dict[str, HostState] = {}
         self._dead: dict[str, str] = {}

@@ -53,14 +53,17 @@ class Session:
         *,
         overwrite: bool = False,
         groups: Sequence[str] = ("directors", "real_servers"),
-        patience: float = CONNECT_LIMIT,
+        connect_limit: float = CONNECT_LIMIT,
+        patience: float | None = None,
     ) -> None:
         self.blueprint = blueprint
         self.groups = groups
         """Whom to connect to."""
         self.unreachable: dict[str, str] = {}
         self.overwrite = overwrite
+        self._connect_limit = connect_limit
         self._patience = patience
+        """Seconds for TCP alone."""
         self._said = _Said()
         self._state = self._new_state()
 
@@ -183,10 +186,11 @@ class Session:
         members = []
         for group in self.groups:
             hosts = source.hosts(self.blueprint, group)
-            members += [(name, {**data, "overwrite": self.overwrite}) for name, data in hosts]
+            more = {"overwrite": self.overwrite} | ({"ssh_patience": self._patience} if self._patience else {})
+            members += [(name, {**data, **more}) for name, data in hosts]
             groups[group] = ([name for name, _ in hosts], {})
         inventory = Inventory((members, {}), **groups)  # type: ignore[no-untyped-call]
-        config = Config(CONNECT_TIMEOUT=self._patience, FAIL_PERCENT=100)  # type: ignore[no-untyped-call]
+        config = Config(CONNECT_TIMEOUT=self._connect_limit, FAIL_PERCENT=100)  # type: ignore[no-untyped-call]
         state = State(inventory, config, check_for_changes=False)
         state.set_stage(StateStage.Connect)
         return state

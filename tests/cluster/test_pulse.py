@@ -1,6 +1,7 @@
 """What changes by the second on a host, from what hosts print."""
 
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 
@@ -121,3 +122,15 @@ def test_what_keepalived_asks() -> None:
     assert found["web", "db1"] == Ask(db1, 80, "/up")
     # Asked on the server itself: what clustercheck answers; others may not listen there.
     assert own_asks(blueprint(text).declaration, "db1") == (Ask(db1, 9200, "/"),)
+
+
+def test_what_a_real_director_printed_while_a_database_was_down() -> None:
+    captured = Path(__file__).parents[1] / "facts/captured/director-pulse.txt"
+    seen = parse(captured.read_text().splitlines())
+    key = (("tcp", IPv4Address("10.0.0.10"), 3306), IPv4Address("10.0.0.1"), 3306)
+    assert seen.totals[key] == Traffic(168, 1507, 0, 120_619, 0)
+    assert seen.rates[key] == Traffic(4, 35, 0, 2797, 0)
+    assert (seen.keepalived, seen.priority) == ("active", 101)
+    assert seen.answers[Ask(IPv4Address("10.0.0.3"), 9200, "/")].startswith(
+        "503 no connection to the server: ERROR 2002"
+    )
