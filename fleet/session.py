@@ -15,11 +15,12 @@ from typing import Any, Self
 import gevent
 from pyinfra.api import Config, Host, Inventory, State
 from pyinfra.api.connect import connect_all, disconnect_all
-from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.api.operations import run_ops
 from pyinfra.api.state import StateStage
 from pyinfra.context import ctx_host, ctx_state
 
+from cluster.errors import HostError
 from cluster.footprint import Blueprint
 from cluster.observed import HostState
 from facts.text import texts
@@ -47,20 +48,27 @@ class Session:
     """Connected hosts. Use as a context manager: connections are closed at its end."""
 
     def __init__(
-        self, blueprint: Blueprint, *, overwrite: bool = False, groups: Sequence[str] = ("directors", "real_servers")
+        self,
+        blueprint: Blueprint,
+        *,
+        overwrite: bool = False,
+        groups: Sequence[str] = ("directors", "real_servers"),
+        connect_limit: float = CONNECT_LIMIT,
+        patience: float | None = None,
     ) -> None:
         self.blueprint = blueprint
         self.groups = groups
         """Whom to connect to."""
         self.unreachable: dict[str, str] = {}
         self.overwrite = overwrite
+        self._connect_limit = connect_limit
+        self._patience = patience
+        """Seconds for TCP alone."""
         self._said = _Said()
         self._state = self._new_state()
 
     def __enter__(self) -> Self:
-        logger = logging.getLogger("pyinfra")
-        logger.addHandler(self._said)
-        logger.propagate = False
+        self.open()
         with suppress(PyinfraError):  # "No hosts remaining!": each host says why below
             connect_all(self._state)
         for name, host in self._hosts(self._state).items():
@@ -71,8 +79,34 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Without connecting: `connect` does, host by host."""
+        logger = logging.getLogger("pyinfra")
+        logger.addHandler(self._said)
+        logger.propagate = False
+
+    def close(self) -> None:
         disconnect_all(self._state)
         logging.getLogger("pyinfra").removeHandler(self._said)
+
+    def connect(self, name: str) -> HostLine:
+        """A line to this host, over the connection that it has, or a new one. Raises HostError with the reason."""
+        host = self._hosts(self._state)[name]
+        if not host.connected:
+            try:
+                host.connect(show_errors=False, raise_exceptions=True)
+            except ConnectError as error:
+                raise HostError(self._why(host)) from error
+            self._state.activate_host(host)
+        return HostLine(self._state, host, name)
+
+    def hang_up(self, name: str) -> None:
+        """The connection is not good any more: the next `connect` makes a new one."""
+        host = self._hosts(self._state)[name]
+        if host.connected:
+            host.disconnect()
 
     def observe(self) -> dict[str, HostState | None]:
         """Every host's state, asked side by side; None for one that gave none (`unreachable` then says why)."""
@@ -152,10 +186,11 @@ class Session:
         members = []
         for group in self.groups:
             hosts = source.hosts(self.blueprint, group)
-            members += [(name, {**data, "overwrite": self.overwrite}) for name, data in hosts]
+            more = {"overwrite": self.overwrite} | ({"ssh_patience": self._patience} if self._patience else {})
+            members += [(name, {**data, **more}) for name, data in hosts]
             groups[group] = ([name for name, _ in hosts], {})
         inventory = Inventory((members, {}), **groups)  # type: ignore[no-untyped-call]
-        config = Config(CONNECT_TIMEOUT=CONNECT_LIMIT, FAIL_PERCENT=100)  # type: ignore[no-untyped-call]
+        config = Config(CONNECT_TIMEOUT=self._connect_limit, FAIL_PERCENT=100)  # type: ignore[no-untyped-call]
         state = State(inventory, config, check_for_changes=False)
         state.set_stage(StateStage.Connect)
         return state

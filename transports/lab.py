@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyinfra.connectors.base import DataMeta
-from pyinfra.connectors.ssh import ConnectorData as SSHConnectorData
 
 from cluster.errors import LbctlError
 from transports import ssh
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 DEFAULT_LAB = "lab"
 
 
-class ConnectorData(SSHConnectorData):
+class ConnectorData(ssh.ConnectorData):
     lab_name: str
 
 
@@ -72,6 +71,7 @@ class Connector(ssh.Connector):
         )
 
     def dial(self, route: Route) -> socket.socket:
+        route = self.impatient(route)
         from lab.namespace import socket_in  # noqa: PLC0415 - as below
 
         try:

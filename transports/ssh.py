@@ -8,6 +8,7 @@ import random
 import socket
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Unpack
 
 from paramiko import SSHException, Transport
@@ -16,6 +17,7 @@ from pyinfra.api.arguments import ConnectorArguments
 from pyinfra.api.command import StringCommand
 from pyinfra.api.output import echo
 from pyinfra.connectors.base import DataMeta
+from pyinfra.connectors.ssh import ConnectorData as SSHConnectorData
 from pyinfra.connectors.ssh import SSHConnector, connector_data_meta
 from pyinfra.connectors.util import (
     SUDO_PASSWORD_REQUIRED_LINES,
@@ -36,12 +38,18 @@ OUT_OF_TIME = 124
 """timeout(1), which commands are wrapped in, says so when it had to end one."""
 
 
+class ConnectorData(SSHConnectorData):
+    ssh_patience: float
+
+
 class Connector(SSHConnector):
     """Host data is that of pyinfra's `@ssh`, but that host keys are checked unless `accept-new` is asked for."""
 
+    data_cls: type[Any] = ConnectorData
     data_meta = {  # noqa: RUF012 - pyinfra's own is as plain
         **connector_data_meta,
         "ssh_strict_host_key_checking": DataMeta("`yes`, or `accept-new` to trust a host at first contact", "yes"),
+        "ssh_patience": DataMeta("Seconds for TCP alone; less than for the greeting and the login of a busy host"),
     }
 
     client: Client | None = None
@@ -64,7 +72,11 @@ class Connector(SSHConnector):
         return route(self.name, self.data, seconds=self.state.config.CONNECT_TIMEOUT)
 
     def dial(self, route: Route) -> socket.socket:
-        return dial(route)
+        return dial(self.impatient(route))
+
+    def impatient(self, route: Route) -> Route:
+        """For TCP alone: a machine that is up answers at once, however busy it is."""
+        return replace(route, seconds=min(route.seconds, self.host.data.get("ssh_patience") or route.seconds))
 
     def connect(self) -> None:
         self.hang_up()

@@ -1,0 +1,119 @@
+"""What changes by the second on a host, by one remote command: the shell for `cluster.pulse.parse`. It changes nothing."""
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from shlex import quote
+
+from cluster.declaration import Declaration
+from cluster.history import HISTORY
+from cluster.pulse import Ask, asks, own_asks
+from facts import kept
+
+PATIENCE = 1
+"""Seconds that a health check's question waits for its answer."""
+
+# bash is on every Debian (it is "essential"), and connects by itself: curl and netcat may not be there. Status and first line of
+# the body; without a path the connection alone. All at once: a dead server holds up nobody else's answer.
+_ASK = f"""\
+ask() {{
+  said=$(timeout {PATIENCE} bash -c '
+    exec 3<>"/dev/tcp/$0/$1" || exit 1
+    [ "$2" = - ] && {{ echo open; exit; }}
+    printf "GET %s HTTP/1.0\\r\\n\\r\\n" "$2" >&3
+    read -r _ status _ <&3; body=
+    while IFS= read -r line <&3; do [ -n "${{line%?}}" ] || break; done
+    IFS= read -r body <&3
+    echo "${{status:-nothing}} $body"' "$1" "$2" "$3" 2>&1)
+  result=$?
+  case $result in 0) ;; 124) said="no answer within {PATIENCE} s" ;; *) said=${{said##*: }} ;; esac
+  echo "$1 $2 $3 $said" | tr -d '\\r' | head -n 1
+}}"""
+
+# Where there is no table yet ipvsadm would load its module.
+_TABLE = "[ -r /proc/net/ip_vs ]"
+
+# Pairs of service and server as the kernel writes them. The shell itself takes the table apart: a program that is started costs
+# a small machine more than the whole rest.
+_PRESENT = """\
+present= what=
+for word in $table; do
+  case $word in
+    TCP|UDP) kind=$word what=service ;; FWM) service= what= ;; "->") what=server ;;
+    *) case $what in service) service="$kind $word" ;; server) present="$present $service $word," ;; esac; what= ;;
+  esac
+done"""
+
+# The newest file only: whether it was finished is all that is wanted. Of numbers the longer is the greater.
+_LAST_CHANGE = f"""\
+last=
+if cd {HISTORY} 2>/dev/null; then
+  for f in *.json; do [ -f "$f" ] && [ ${{#f}} -ge ${{#last}} ] && last=$f; done
+  if [ -n "$last" ]; then
+    echo "file $last"
+    while IFS= read -r line || [ -n "$line" ]; do printf 'line %s:%s\\n' "$last" "$line"; done <"$last"
+  fi
+  cd /
+fi"""
+
+
+def script(declaration: Declaration, host: str, *, kernel: bool = True) -> str:
+    """The shell (POSIX) to run on `host`. Without `kernel` a director's table is not asked for: it is had otherwise."""
+    lines = ["export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "look() {"]
+    if host not in declaration.director:
+        asked = [*_server(declaration, host)]
+    else:
+        asked = [*_keepalived(), *(_kernel() if kernel else ()), *_kept_and_asked(declaration, host)]
+    lines += [f"table=; {_TABLE} && table=$(cat /proc/net/ip_vs)"]
+    for section, body in asked:
+        lines += [f"echo '#{section}'", body]
+    return "\n".join([*lines, "echo '#end'", "}", _ASK, "seen=$(look)", "printf '%s\\n' \"$seen\"", ""])
+
+
+def _kernel() -> Iterator[tuple[str, str]]:
+    yield "ipvs", 'echo "$table"'
+    counted = f"{_TABLE} && command -v ipvsadm >/dev/null && ipvsadm -Ln --exact"
+    yield "totals", f"{counted} --stats"
+    yield "rates", f"{counted} --rate"
+
+
+def _keepalived() -> Iterator[tuple[str, str]]:
+    yield "addresses", "ip -4 -o addr show"
+    yield "keepalived", "systemctl show -p ActiveState --value keepalived.service"
+    yield (
+        "priority",
+        "sed -nE '/^[[:space:]]*priority[[:space:]]+[0-9]/{s/^[^0-9]*([0-9]+).*/\\1/p;q}' /etc/keepalived/keepalived.conf",
+    )
+
+
+def _kept_and_asked(declaration: Declaration, host: str) -> Iterator[tuple[str, str]]:
+    yield "cluster-lock", kept.LOCK
+    yield "history", _LAST_CHANGE
+    wanted: dict[Ask, list[str]] = {}
+    for endpoint, _, address, port, ask in asks(declaration, host):
+        pair = (
+            f"{endpoint.protocol.upper()} {_hexadecimal(endpoint.address, endpoint.port)} {_hexadecimal(address, port)}"
+        )
+        wanted.setdefault(ask, []).append(pair)
+    yield "answers", "\n".join([_PRESENT, *_missing(wanted), "wait"])
+
+
+def _missing(wanted: dict[Ask, list[str]]) -> Iterator[str]:
+    """Asks where one of the pairs is not in the table."""
+    for ask, pairs in wanted.items():
+        yield f"for p in {' '.join(map(quote, pairs))}; do"
+        yield f'case $present in *"$p,"*) ;; *) {_question(ask)} & break ;; esac; done'
+
+
+def _server(declaration: Declaration, host: str) -> Iterator[tuple[str, str]]:
+    ports = sorted({service.server_port or service.port for service in declaration.service.values()})
+    yield "listening", f"ss -Hltn '( {' or '.join(f'sport = :{port}' for port in ports)} )'"
+    own = [f"{_question(ask, '127.0.0.1')} &" for ask in own_asks(declaration, host)]
+    yield "answers", "\n".join([*own, "wait"])
+
+
+def _question(ask: Ask, instead: str = "") -> str:
+    return f"ask {instead or ask.address} {ask.port} {quote(ask.path or '-')}"
+
+
+def _hexadecimal(address: IPv4Address, port: int) -> str:
+    return f"{int(address):08X}:{port:04X}"

@@ -1,0 +1,120 @@
+"""Looks at all hosts at once, again and again. Each host connects by itself: a dead one is named, and holds nobody up.
+
+Programs that use it import `fleet.green` before everything else.
+"""
+
+import time
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+import gevent
+
+from cluster.errors import HostError
+from cluster.footprint import Blueprint
+from cluster.observed import BusyError, HostState, parse
+from cluster.pulse import Pulse
+from cluster.pulse import parse as pulse_of
+from cluster.status import BUSY, Answers
+from facts import pulse, state
+from fleet.line import Answer, Line
+from fleet.session import Session
+from operations.observation import asked_of
+
+PATIENCE = 1.5
+"""Seconds for a host to take a connection: TCP asks a second time after one."""
+LOGIN_LIMIT = 5
+"""Seconds for each stage of the login of a host that has taken it, and is slow."""
+ANSWER_LIMIT = 10
+"""Seconds for what such a host is asked."""
+HOSTS_A_SECOND = 20
+"""So many logins one processor does at least: of many hosts the last must not seem dead for waiting for its turn."""
+
+
+class Onlooker:
+    """Use as a context manager: connections are closed at its end."""
+
+    def __init__(self, blueprint: Blueprint, patience: float | None = None) -> None:
+        self.blueprint = blueprint
+        hosts = len(list(blueprint.declaration.hosts()))
+        crowd = hosts / HOSTS_A_SECOND
+        patience = patience or max(PATIENCE, crowd)
+        self._session = Session(blueprint, connect_limit=max(patience, LOGIN_LIMIT + crowd), patience=patience)
+        self._limit = patience + LOGIN_LIMIT + crowd + ANSWER_LIMIT
+        self._pulses: dict[str, Pulse] = {}
+        self._states: dict[str, HostState] = {}
+        self._dead: dict[str, str] = {}
+        self._unseen: dict[str, str] = {}
+        self._asking: dict[str, tuple[Any, float]] = {}
+        """Who has not answered yet, and since when it was asked."""
+
+    def __enter__(self) -> Self:
+        self._session.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        gevent.killall([asking for asking, _ in self._asking.values()], timeout=1)
+        self._session.close()
+
+    def look(self, *, whole: bool = True, within: float | None = None) -> Answers:
+        """What hosts answer; `whole`: also all that is compared with the declaration.
+
+        `within`: after so many seconds what is known of a host that has not answered is what it said before, until it has been
+        silent for too long.
+        """
+        for name in self.blueprint.declaration.hosts():
+            if name not in self._asking:
+                self._asking[name] = (gevent.spawn(self._one, name, whole=whole), time.monotonic())
+        gevent.joinall(
+            [asking for asking, _ in self._asking.values()], timeout=self._limit if within is None else within
+        )
+        for name, (asking, since) in list(self._asking.items()):
+            silent_for = time.monotonic() - since
+            if asking.ready():
+                del self._asking[name]
+                asking.get()  # a fault of ours is not silence
+            elif silent_for >= self._limit:
+                asking.kill(block=False)
+                del self._asking[name]
+                self._lost(name, f"no answer within {self._limit:.0f} s")
+        return Answers(datetime.now(UTC), dict(self._pulses), dict(self._states), dict(self._dead), dict(self._unseen))
+
+    def _one(self, name: str, *, whole: bool) -> None:
+        try:
+            line = self._session.connect(name)
+            looking = gevent.spawn(self._state, line, name) if whole else None
+            self._pulses[name] = pulse_of(_lines(line.tell(pulse.script(self.blueprint.declaration, name))))
+            self._dead.pop(name, None)
+            if looking:
+                looking.get()
+        except HostError as error:
+            self._lost(name, error.message)
+
+    def _state(self, line: Line, name: str) -> None:
+        """The whole state. One that cannot be had is no reason to call the host dead."""
+        try:
+            found = parse("\n".join(_lines(line.tell(state.script(asked_of(self.blueprint, name))))))
+        except BusyError:
+            self._states.pop(name, None)
+            self._unseen[name] = BUSY
+        except HostError as error:
+            self._states.pop(name, None)
+            self._unseen[name] = error.message
+        else:
+            self._states[name] = found
+            self._unseen.pop(name, None)
+
+    def _lost(self, name: str, why: str) -> None:
+        self._dead[name] = why
+        self._pulses.pop(name, None)
+        self._states.pop(name, None)
+        self._unseen.pop(name, None)
+        self._session.hang_up(name)
+
+
+def _lines(answer: Answer) -> tuple[str, ...]:
+    if answer.failed:
+        raise HostError(answer.failed)
+    return answer.lines

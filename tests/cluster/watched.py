@@ -1,0 +1,83 @@
+"""Clusters as their hosts answer, for pure tests of what is shown of them."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from ipaddress import IPv4Address
+
+from cluster.footprint import Blueprint
+from cluster.keepalived import configuration, floating_addresses
+from cluster.observed import HostState
+from cluster.parts import Address
+from cluster.pulse import Ask, Pulse, Traffic, own_asks, place
+from cluster.reading import read
+from cluster.status import Answers
+from cluster.why import LOOPBACK
+from templates import render
+from tests.cluster.sample import LAB
+from tests.cluster.states import as_declared, director, services
+
+AT = datetime(2026, 11, 25, 3, 14, 15, tzinfo=UTC)
+LB1 = IPv4Address("10.0.0.4")
+
+
+def blueprint(text: str = LAB) -> Blueprint:
+    return Blueprint(read(text, "lab.toml"), render)
+
+
+def director_pulse(plan: Blueprint, name: str, *, active: bool, dead: tuple[str, ...] = ()) -> Pulse:
+    """A director of a cluster under load; the active one holds what floats."""
+    declaration = plan.declaration
+    table = services(configuration(declaration, name).virtual_servers, dead)
+    busy = tuple(
+        replace(s, destinations=tuple(replace(d, active=4, inactive=2) for d in s.destinations)) for s in table
+    )
+    keys = [(place(s.endpoint), d.address, d.port) for s in busy for d in s.destinations]
+    return Pulse(
+        addresses=frozenset(Address("eth0", address) for address in floating_addresses(declaration) if active),
+        keepalived="active",
+        priority=declaration.director[name].priority,
+        services=busy,
+        totals=dict.fromkeys(keys, Traffic(700, 7000, 0, 1_234_567, 0)),
+        rates=dict.fromkeys(keys, Traffic(3, 40, 0, 12_345, 0)),
+    )
+
+
+def server_pulse(plan: Blueprint, name: str) -> Pulse:
+    answers = {Ask(LOOPBACK, ask.port, ask.path): "200 Synced" for ask in own_asks(plan.declaration, name)}
+    return Pulse(listening=frozenset({3306}), answers=answers)
+
+
+def healthy(plan: Blueprint) -> Answers:
+    """All as declared; the first director is active."""
+    d = plan.declaration
+    first = next(iter(d.director))
+    pulses = {name: director_pulse(plan, name, active=name == first) for name in d.director}
+    pulses |= {name: server_pulse(plan, name) for name in d.real_server}
+    states: dict[str, HostState] = {name: director(plan, name, d.mode, active=name == first) for name in d.director}
+    states |= {name: as_declared(plan, name, {d.mode}) for name in d.real_server}
+    return Answers(AT, pulses, states)
+
+
+def without(answers: Answers, host: str, why: str = "no answer from 10.0.0.99 port 22 within 2 s") -> Answers:
+    """The host is dead."""
+    pulses = {name: pulse for name, pulse in answers.pulses.items() if name != host}
+    states = {name: state for name, state in answers.states.items() if name != host}
+    return replace(answers, pulses=pulses, states=states, dead={**answers.dead, host: why})
+
+
+def changed(pulsing: Answers, host: str, **fields: object) -> Answers:
+    """The host's pulse is otherwise."""
+    pulse = replace(pulsing.pulses[host], **fields)  # type: ignore[arg-type]
+    return replace(pulsing, pulses={**pulsing.pulses, host: pulse})
+
+
+def out(answers: Answers, plan: Blueprint, server: str, told: str = "") -> Answers:
+    """The server is in no director's table; `told`: what directors are answered there."""
+    for name in plan.declaration.director:
+        active = bool(answers.pulses[name].addresses)
+        pulse = director_pulse(plan, name, active=active, dead=(server,))
+        asked = Ask(plan.declaration.real_server[server].address, 9200, "/")
+        pulse = replace(pulse, answers={asked: told} if told else {})
+        state = director(plan, name, plan.declaration.mode, active=active, dead=(server,))
+        answers = replace(answers, pulses={**answers.pulses, name: pulse}, states={**answers.states, name: state})
+    return answers
