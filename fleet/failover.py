@@ -14,6 +14,8 @@ from fleet.session import Session
 
 EQUAL_WITHIN = 60
 """Seconds for the passive director to learn of all connections."""
+STOP_LIMIT = 60
+"""Seconds for keepalived to stop, which takes as long as it forwards for its heir, or to start."""
 TAKEN_WITHIN = 12
 """Seconds for the passive director to take over."""
 
@@ -29,11 +31,11 @@ def carry_out(session: Session, move: Move, say: Say, *, force: bool = False) ->
     watch = gevent.spawn(target.tell, _watch(str(floating[0])))
     # The watch has begun before anything stops.
     gevent.sleep(0.5)
-    stopped = source.tell("systemctl stop keepalived.service\n")
+    stopped = source.tell("systemctl stop keepalived.service\n", STOP_LIMIT)
     try:
         seconds = _taken(watch, move)
     finally:
-        started = source.tell("systemctl start keepalived.service\n")
+        started = source.tell("systemctl start keepalived.service\n", STOP_LIMIT)
     if stopped.failed or started.failed:
         raise HostError(
             f"{move.source}: keepalived did not {'stop' if stopped.failed else 'start again'}: "

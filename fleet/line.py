@@ -30,7 +30,10 @@ class Answer:
 class Line(Protocol):
     """One host to tell."""
 
-    def tell(self, script: str) -> Answer: ...
+    def tell(self, script: str, seconds: int = LIMIT) -> Answer:
+        """`seconds`: how long it may take."""
+        ...
+
     def tell_afresh(self, script: str) -> Answer:
         """Once more; over a connection of its own if the one that was there has broken."""
 
@@ -45,13 +48,13 @@ class HostLine:
     def __init__(self, state: State, host: Host, name: str) -> None:
         self._state, self._host, self._name = state, host, name
 
-    def tell(self, script: str) -> Answer:
+    def tell(self, script: str, seconds: int = LIMIT) -> Answer:
         known, _ = pop_global_arguments(self._state, self._host, {})
         arguments: dict[str, Any] = {key: value for key, value in known.items() if key in CONNECTOR_ARGUMENT_KEYS}
-        arguments |= {"_stdin": script, "_timeout": LIMIT + 5}
+        arguments |= {"_stdin": script, "_timeout": seconds + 5}
         try:
             good, output = self._host.connector.run_shell_command(
-                StringCommand(f"timeout -k 5 {LIMIT} sh -s"), **arguments
+                StringCommand(f"timeout -k 5 {seconds} sh -s"), **arguments
             )
         except LbctlError as error:
             return Answer(failed=error.message.removeprefix(f"{self._name}: "))

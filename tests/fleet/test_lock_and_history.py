@@ -36,7 +36,8 @@ class Director:
         self.mended = True
         """A new connection would come about."""
 
-    def tell(self, script: str) -> Answer:
+    def tell(self, script: str, seconds: int = 60) -> Answer:
+        del seconds
         if self.silent:
             return Answer(failed=self.silent)
         done = self.bare.sh(script)

@@ -15,7 +15,8 @@ from lab.lab import Lab
 from tests.cluster.test_importing import CASES, HERE, Case, imported_from, rendered
 from tests.system.machines import wait_until
 
-pytestmark = pytest.mark.lab
+# Minutes, and few of them seen on the code as it is now: docs/development.md, "The long tests".
+pytestmark = [pytest.mark.lab, pytest.mark.soak]
 
 CHECKER = re.compile(r"\b(HTTP_GET|SSL_GET|TCP_CHECK|MISC_CHECK|DNS_CHECK)\s*\{")
 

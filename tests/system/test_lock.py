@@ -18,7 +18,7 @@ from cluster.vocabulary import Mode
 from tests.system.machines import Cluster, wait_until
 from tests.variants import ROOT, Variant
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800)]  # several deploys each, on a busy machine
+pytestmark = [pytest.mark.lab, pytest.mark.soak, pytest.mark.timeout(1800)]  # several deploys each, on a busy machine
 
 # Found before Debian's own: every change of a file waits in it, looks at the host do not use it.
 SLOW = "/usr/local/sbin/sync"

@@ -16,7 +16,8 @@ from cluster.vocabulary import Mode
 from tests.system.machines import Cluster, wait_until
 from tests.variants import ROOT, Variant
 
-pytestmark = pytest.mark.lab
+# Minutes, and few of them seen on the code as it is now: docs/development.md, "The long tests".
+pytestmark = [pytest.mark.lab, pytest.mark.soak]
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from tests.system.forms import serves
 from tests.system.machines import Cluster, Run
 from tests.variants import Variant
 
-pytestmark = pytest.mark.lab
+# Minutes, and few of them seen on the code as it is now: docs/development.md, "The long tests".
+pytestmark = [pytest.mark.lab, pytest.mark.soak]
 
 
 def table(method: str, *places: str) -> list[str]:
