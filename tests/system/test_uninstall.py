@@ -7,7 +7,7 @@ from cluster.vocabulary import Mode
 from tests.system.machines import Cluster
 from tests.variants import Variant
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.soak]
 
 SNAPSHOT = """\
 find /etc /usr/local /var/lib/lbctl /run/lbctl ! -path '/etc/.pwd.lock' ! -name '*-' -printf '%p %m %u:%g %l\\n' 2>&- | sort
