@@ -36,6 +36,10 @@ class Interrupted:
     def stopped(self, how: str, place: int, program: str) -> tuple[int, list[list[str]]]:
         """A run to which that happens at its Nth change: how it ended, and [number, host, what] of each change that began."""
         words = ["lbctl", "deploy", "--yes"] if program == "lbctl" else ["pyinfra", "inventory.py", "deploy.py", "-y"]
+        return self.command_stopped(how, place, words)
+
+    def command_stopped(self, how: str, place: int, words: list[str]) -> tuple[int, list[list[str]]]:
+        """The same of any command."""
         self.changes.write_text("")
         done = subprocess.run(
             [sys.executable, str(HERE / "stopping.py"), how, str(place), str(self.changes), *words],
