@@ -55,10 +55,23 @@ def move(declaration: Declaration, seen: Mapping[str, HostState | None], to: str
             cure="change their priorities in the declaration, deploy",
         )
     state = directors[heir]
-    against = unsettled(declaration, heir, state, [directors[source]])
+    against = unsettled(declaration, heir, state, [directors[source]]) or lacks(state, directors[source])
     if against:
         raise RefusedError(f"{heir} cannot serve yet: {against}", cure="lbctl deploy")
     return Move(source, heir)
+
+
+def lacks(heir: HostState, source: HostState) -> str | None:
+    """Which server gets connections from `source` and would get none from `heir`; None where it serves as well.
+
+    keepalived that has just started waits for each server's first check (`alpha`): until then its table is empty.
+    """
+
+    def receiving(state: HostState) -> set[tuple[str, str]]:
+        return {(str(s.endpoint), f"{d.address}:{d.port}") for s in state.services for d in s.destinations if d.weight}
+
+    missing = sorted(receiving(source) - receiving(heir))
+    return f"it does not send connections for {missing[0][0]} to {missing[0][1]} yet" if missing else None
 
 
 Known = frozenset[tuple[str, ...]]

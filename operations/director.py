@@ -60,6 +60,7 @@ def float_first() -> None:
 @deploy("director")
 def leave() -> None:
     """This director stops for good. What it holds goes to one that stays before it lets go, if one stays."""
+    gate.heir_is_ready(name="gate: another director serves as well")
     keepalived.stopped(name="keepalived stops for good")
     keepalived.handed_over(name="another director holds the addresses")
 

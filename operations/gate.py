@@ -11,15 +11,24 @@ from pyinfra import host as current
 from pyinfra.api import FunctionCommand, Host, operation
 
 from cluster.difference import Action
+from cluster.failover import lacks
 from cluster.observed import HostState
-from cluster.order import must_be_ready, not_by_declared_method, not_open, not_ready, parted
+from cluster.order import (
+    is_active,
+    must_be_ready,
+    not_by_declared_method,
+    not_open,
+    not_ready,
+    parted,
+    runs_keepalived,
+)
 from cluster.parts import Thing
 from cluster.trial import against, can_try, tried
 from cluster.vocabulary import Role
 from facts.trial import attempt
 from operations import observation
 from operations.inventory import directors, failed, state_of, states
-from operations.thing import Commands, fails_alone, refused, watched
+from operations.thing import SETTLE, Commands, fails_alone, refused, watched
 
 TRIAL = 15
 """Seconds in which a trial of the new method must have gone well."""
@@ -48,6 +57,28 @@ def agreed() -> Commands:
 def reached() -> Generator[FunctionCommand, None, None]:
     """Everybody is here: what comes later in deploy.py starts after what came before it, on all hosts."""
     yield from ()
+
+
+@operation()
+@fails_alone
+def heir_is_ready() -> Commands:
+    """A director that leaves stops only when one that stays would serve as it does; where none stays, at once."""
+    plan = observation.blueprint(current)
+    staying = [other for other in directors(current) if observation.name_of(other) not in plan.leaving]
+    if not (staying and current.state.is_executing and is_active(plan.declaration, observation.seen(current))):
+        return
+
+    def unfit(where: Host) -> str | None:
+        source, reasons = observation.seen(where), []
+        for other in staying:
+            observation.forget(other)
+            state = state_of(other)
+            why = lacks(state, source) if state and runs_keepalived(state) else "its keepalived does not run"
+            reasons += [f"{observation.name_of(other)}: {why}"] if why else []
+        return None if len(reasons) < len(staying) else "; ".join(reasons)
+
+    if reason := watched(current, unfit, SETTLE):
+        yield FunctionCommand(refused, (f"not stopped, nobody could take over: {reason}",), {})
 
 
 def _reason(host: Host) -> str | None:

@@ -33,6 +33,11 @@ def stopped(name: str) -> dict[str, HostState | None]:
 
 
 BOTH = {name: director(PAIR, name, Mode.DR, active=True) for name in D.director}
+WAITING = {
+    **pair("lb1"),
+    "lb2": director(PAIR, "lb2", Mode.DR, active=False, dead=("db3",)),
+}
+"""The heir has just started: a server waits for its first check."""
 EMPTY = {**pair("lb1"), "lb2": replace(director(PAIR, "lb2", Mode.DR, active=False), services=())}
 
 
@@ -46,6 +51,7 @@ EMPTY = {**pair("lb1"), "lb2": replace(director(PAIR, "lb2", Mode.DR, active=Fal
         (stopped("lb2"), None, "nobody to hand over to"),
         ({**pair("lb1"), "lb2": None}, None, "nobody to hand over to"),
         (EMPTY, None, "lb2 cannot serve yet"),
+        (WAITING, None, "lb2 cannot serve yet: it does not send connections for 10.0.0.10:3306 to 10.0.0.3:3306 yet"),
     ],
 )
 def test_it_does_not_begin(seen: dict[str, HostState | None], to: str | None, why: str) -> None:
