@@ -9,7 +9,8 @@ from tests.system.live import at_work, nobody_noticed, nobody_owned_twice
 from tests.system.machines import Cluster, Run, wait_until
 from tests.variants import PASSWORD, Variant
 
-pytestmark = pytest.mark.lab
+# Minutes each, and not yet dependable: docs/development.md, "The long tests".
+pytestmark = [pytest.mark.lab, pytest.mark.soak]
 
 
 def well(run: Run) -> Run:
