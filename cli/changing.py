@@ -117,7 +117,7 @@ def run(ctx: typer.Context, cluster: str | None, asked: Asked, manner: Manner) -
             texts = deployment.texts(session, wanted) if manner.diff and not manner.json else None
             printing.plan(wanted, texts, as_json=manner.json)
             return None
-        return _do(ctx, session, change, wanted, manner)
+        return _do(ctx, (session, seen), change, wanted, manner)
 
 
 def _change(path: Path, text: str, asked: Asked) -> "Change":
@@ -151,20 +151,24 @@ def _must_move(change: "Change") -> tuple[str, ...]:
     return clients_must_move(read(change.before, str(change.file)), change.blueprint.declaration)
 
 
-def _do(ctx: typer.Context, session: "Session", change: "Change", wanted: "Plan", manner: Manner) -> "Outcome":
+def _do(
+    ctx: typer.Context, looked: "tuple[Session, Seen]", change: "Change", wanted: "Plan", manner: Manner
+) -> "Outcome":
+    """`looked`: the session, and what it saw when the plan was made."""
     from cli import printing  # noqa: PLC0415
     from cluster.change import refuse  # noqa: PLC0415
     from cluster.errors import Exit  # noqa: PLC0415
     from fleet import change as changes  # noqa: PLC0415
     from fleet import deployment, recorded  # noqa: PLC0415
 
+    session, seen = looked
     if not manner.json and not wanted.none_asked:
         printing.plan(wanted, None)
     deployment.preflight(session, wanted, overwrite=manner.overwrite)
     refuse(change, wanted)
     listener = printing.listener(change, as_json=manner.json)
     if wanted.is_empty and not change.idle:
-        done = changes.carry_out(session, change, wanted, listener)
+        done = changes.carry_out(session, change, wanted, listener, seen)
     else:
         _agreed(wanted, change.blueprint.declaration, yes=not manner.asks)
         of(ctx).state = (

@@ -25,6 +25,8 @@ SshHost = Annotated[
 SshUser = Annotated[
     str | None, typer.Option("--ssh-user", metavar="USER", help="As whom, if not as the cluster's user.")
 ]
+Address = Annotated[str, typer.Option("--address", metavar="ADDRESS", help="Its own address.")]
+Interface = Annotated[str | None, typer.Option("--interface", metavar="DEVICE", help="Its network device.")]
 Dead = Annotated[
     bool, typer.Option("--dead", help="It is gone for good: it is not asked, and nothing is changed there.")
 ]
@@ -41,8 +43,8 @@ def add(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The new director's name.")],
     *,
-    address: Annotated[str, typer.Option("--address", metavar="ADDRESS", help="Its own address.")],
-    interface: Annotated[str | None, typer.Option("--interface", metavar="DEVICE", help="Its network device.")] = None,
+    address: Address,
+    interface: Interface = None,
     priority: Annotated[
         int | None, typer.Option("--priority", min=1, max=254, help="VRRP priority. Default: below all others.")
     ] = None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.changing import Asked, Cut, DrainFor, Json, Manner, OnlyPlan, Yes, drain, one_of, run
-from cli.director import Dead, SshHost, SshUser, ssh
+from cli.director import Address, Dead, Interface, SshHost, SshUser, ssh
 from cli.session import ClusterOption
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def add(
     ctx: typer.Context,
     name: Name,
     *,
-    address: Annotated[str, typer.Option("--address", metavar="ADDRESS", help="Its own address.")],
-    interface: Annotated[str | None, typer.Option("--interface", metavar="DEVICE", help="Its network device.")] = None,
+    address: Address,
+    interface: Interface = None,
     weight: Annotated[int | None, typer.Option("--weight", min=1, help="Its share of connections.")] = None,
     ramp: Annotated[
         str | None, typer.Option("--ramp", metavar="5m", help="Come to that share slowly, in so long.")

@@ -29,10 +29,6 @@ class Outcome:
     left: tuple[str, ...] = ()
     """What still uses what would have been taken away."""
 
-    @property
-    def finished(self) -> bool:
-        return self.declared and not self.left and not self.report.failed
-
 
 @dataclass(frozen=True)
 class Listener:
@@ -44,8 +40,17 @@ class Listener:
     """What is left, and for how long it was waited for."""
 
 
-def carry_out(session: Session, change: Change, wanted: Plan, listener: Listener) -> Outcome:
-    """From what is there to what is declared after the change. Stopped anywhere, the same again goes on from there."""
+def carry_out(
+    session: Session,
+    change: Change,
+    wanted: Plan,
+    listener: Listener,
+    seen: Mapping[str, HostState | None] | None = None,
+) -> Outcome:
+    """From what is there to what is declared after the change. Stopped anywhere, the same again goes on from there.
+
+    `seen`: what the plan was made from, a moment ago; where the plan does nothing it is not looked for again.
+    """
     done = Outcome()
     first = replace(wanted, steps=tuple(step for step in wanted.steps if step.work not in LAST))
     done.report = deployment.carry_out(session, first, listener.step)
@@ -55,7 +60,8 @@ def carry_out(session: Session, change: Change, wanted: Plan, listener: Listener
     save(change)
     done.declared = True
     listener.declared()
-    seen: Mapping[str, HostState | None] = session.observe()
+    if seen is None or first.steps:
+        seen = session.observe()
     waits = wait(change, seen)
     if waits:
         done.left, seen = _waited(session, waits, seen, listener)
