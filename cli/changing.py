@@ -104,7 +104,7 @@ def run(ctx: typer.Context, cluster: str | None, asked: Asked, manner: Manner) -
 
     if not manner.json:
         printing.which(change.blueprint.declaration)
-    with Session(change.blueprint, overwrite=manner.overwrite) as session:
+    with Session(change.blueprint, overwrite=manner.overwrite, interrupted=printing.interrupted) as session:
         if not manner.only_plan:
             # Hosts that another operator's command is at work on would be waited for.
             lock.refuse_if_held(session)

@@ -66,6 +66,11 @@ def note(as_json: bool) -> Callable[[str], None]:  # noqa: FBT001
     return lambda text: Console(highlight=False, soft_wrap=True, markup=False, stderr=as_json).print(text, style="cyan")
 
 
+def interrupted() -> None:
+    """Ctrl-C while a step is under way."""
+    Console(stderr=True).print("Ctrl-C: stops when this step is finished; once more stops at once.", style="yellow")
+
+
 def report(wanted: Plan, done: Report, *, as_json: bool) -> None:
     """How a deploy ended: what changed where, what failed and what to do next."""
     if as_json:

@@ -106,7 +106,7 @@ def _standing(change: Change, servers: Mapping[str, HostState | None]) -> Standi
 
 def replace_drained(blueprint: Blueprint) -> Blueprint:
     """The same, knowing that no connection uses any mode but the declared one."""
-    return replace(blueprint, drained=ALL_MODES - {blueprint.declaration.mode}, _made={}, _confs={})
+    return replace(blueprint, drained=ALL_MODES - {blueprint.declaration.mode})
 
 
 def refuse(change: Change, wanted: Plan) -> None:

@@ -39,7 +39,8 @@ class Blueprint:
     """From a declaration to footprints. `password` is VRRP's, already read; None where there is none.
 
     `former` and `leaving` are for a change that takes hosts out of the cluster: what was declared before it, and who of that is
-    to carry nothing any more. `drained`: modes that no connection uses any more, which was seen; so nothing of them is kept.
+    to carry nothing any more. `departed`: directors among those who do so already, which was seen; so no server answers their
+    checks any more. `drained`: modes that no connection uses any more, which was seen; so nothing of them is kept.
     """
 
     declaration: Declaration
@@ -47,11 +48,14 @@ class Blueprint:
     password: str | None = field(default=None, repr=False)
     former: Declaration | None = None
     leaving: frozenset[str] = frozenset()
+    departed: frozenset[str] = frozenset()
     drained: frozenset[Mode] = frozenset()
     _made: dict[tuple[str, frozenset[Mode], int, tuple[Endpoint, ...]], Footprint] = field(
-        default_factory=dict, repr=False, compare=False
+        default_factory=dict, init=False, repr=False, compare=False
     )
-    _confs: dict[tuple[str, Left, tuple[Endpoint, ...]], File] = field(default_factory=dict, repr=False, compare=False)
+    _confs: dict[tuple[str, Left, tuple[Endpoint, ...]], File] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __copy__(self) -> Self:
         """Itself, for it does not change: pyinfra copies data whenever one asks for them."""
@@ -120,9 +124,8 @@ class Blueprint:
                     self._keepalived(host, former),
                 ]
             else:
-                parts = list(
-                    RealServerParts(self.declaration, self.render, key[2], self._neighbours).parts(host, modes)
-                )
+                server = RealServerParts(self.declaration, self.render, key[2], self._neighbours, self._still_ask)
+                parts = list(server.parts(host, modes))
             parts.append(boot.networkd(Kit(self.declaration, self.render)))
             ordered = tuple(sorted(parts, key=lambda part: list(Thing).index(part.thing)))
             self._made[key] = boot.chosen(ordered, self.boot_files(host))
@@ -170,7 +173,13 @@ class Blueprint:
 
     @cached_property
     def _neighbours(self) -> Mapping[IPv4Address, str]:
-        return neighbours(self.declaration)
+        return neighbours(self.declaration) | {address: str(address) for address in self._still_ask}
+
+    @cached_property
+    def _still_ask(self) -> tuple[IPv4Address, ...]:
+        """Directors that leave check the servers until they have left: one that is refused takes them out of rotation."""
+        then = self.former.director if self.former else {}
+        return tuple(then[name].address for name in then if name in self.leaving - self.departed)
 
     def boot_files(self, host: str) -> BootFiles:
         """Who is declared to read the host's files at boot."""

@@ -40,6 +40,8 @@ class RealServerParts(Kit):
     """Of the largest packet that reaches this server."""
     neighbours: Mapping[IPv4Address, str] | None = None
     """`neighbours` of the declaration, where somebody has them: each of a hundred servers knows all others."""
+    still_ask: tuple[IPv4Address, ...] = ()
+    """Who checks this server's health besides the declared directors."""
 
     def parts(self, name: str, modes: AbstractSet[Mode]) -> Iterator[Part]:
         """All that real server `name` must carry so that every one of `modes` works there."""
@@ -219,8 +221,10 @@ class RealServerParts(Kit):
         """The health service."""
         d = self.declaration
         arguments = [f"--port={CLUSTERCHECK_PORT}", f"--socket={d.clustercheck.socket}"]
-        arguments += [f"--allow={director.address}" for director in d.director.values()]
-        arguments += ["--allow=127.0.0.1"]
+        # Not on the command line: a restart whenever a director comes or goes is more than is needed.
+        askers = dict.fromkeys((*(director.address for director in d.director.values()), *self.still_ask, "127.0.0.1"))
+        allow = File(f"{LIBRARY}/clustercheck.allow", "".join(f"{address}\n" for address in askers))
+        arguments += [f"--allow={allow.path}"]
         arguments += ["--serve-donor"] if d.clustercheck.serve_donor else []
         program = File(f"{LIBRARY}/clustercheck", self.render("clustercheck.py", {}), mode=0o755)
         values = {"program": program.path, "arguments": arguments, "user": "clustercheck"}
@@ -230,12 +234,12 @@ class RealServerParts(Kit):
             packages=("python3",),
             users=("clustercheck",),
             database_users=("clustercheck",),
-            files=(program, unit_file),
+            files=(program, allow, unit_file),
             units=(unit,),
         )
 
 
-def neighbours(declaration: Declaration) -> Mapping[IPv4Address, str]:
+def neighbours(declaration: Declaration) -> dict[IPv4Address, str]:
     """Directors, and real servers that are on their network, also in words."""
     servers = (server.address for server in declaration.real_server.values() if server.address in declaration.network)
     return {a: str(a) for a in (*(director.address for director in declaration.director.values()), *servers)}

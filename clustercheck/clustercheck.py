@@ -1,9 +1,9 @@
 #!/usr/bin/python3 -IB
 """Tells a load balancer over HTTP whether the local Galera node may be sent connections.
 
-One process, one thread, one connection: every 250 ms it asks the local server, over a client that stays connected by
-the unix socket, and it answers from memory. A check costs the server nothing, and a server that hangs delays no answer.
-No password is needed (the server knows the system user behind a unix socket), and nothing but the standard library.
+One process, one thread, one connection: every 250 ms it asks the local server, over a client that stays connected by the unix
+socket, and it answers from memory. A check costs the server nothing, and a server that hangs delays no answer. No password is
+needed (the server knows the system user behind a unix socket), and nothing but the standard library.
 
     /           200 while the node serves: ready, in the primary component, Synced, not told to reject queries
     /writable   that, and neither read_only nor super_read_only
@@ -11,15 +11,15 @@ No password is needed (the server knows the system user behind a unix socket), a
 
 Whatever is not a fresh "yes" is 503, and the first line of the body says why. Where the rules come from:
 
-- Galera's documentation, "Checking the Node Status": a node takes part when wsrep_ready is ON, wsrep_cluster_status is
-  Primary and wsrep_local_state is 4, Synced. One that is cut off goes to state 0, non-Primary, not ready, **and to
-  wsrep_local_index 0** (measured, MariaDB 10.11): the index counts only in a node that serves.
+- Galera's documentation, "Checking the Node Status": a node takes part when wsrep_ready is ON, wsrep_cluster_status is Primary
+  and wsrep_local_state is 4, Synced. One that is cut off goes to state 0, non-Primary, not ready, **and to wsrep_local_index 0**
+  (measured, MariaDB 10.11): the index counts only in a node that serves.
 - wsrep_reject_queries (ALL, ALL_KILL) shows in none of these three, while all clients are refused (measured).
-- wsrep_desync, and giving a state transfer, show as state 2, Donor/Desynced. With --serve-donor that serves, for of two
-  nodes, one joining and one giving, none would be left; but not with wsrep_sst_donor_rejects_queries, which says what
-  it does and does not always show in wsrep_ready.
-- wsrep_local_index is a rank in the member list: it moves with every join and leave, and a joining node takes 0 before
-  it serves (measured). Hence /writable, for a director that chooses the writer by weight.
+- wsrep_desync, and giving a state transfer, show as state 2, Donor/Desynced. With --serve-donor that serves, for of two nodes,
+  one joining and one giving, none would be left; but not with wsrep_sst_donor_rejects_queries, which says what it does and does
+  not always show in wsrep_ready.
+- wsrep_local_index is a rank in the member list: it moves with every join and leave, and a joining node takes 0 before it serves
+  (measured). Hence /writable, for a director that chooses the writer by weight.
 
 A value that is missing never counts as good; super_read_only alone may be missing, as only MySQL has it.
 """
@@ -27,6 +27,7 @@ A value that is missing never counts as good; super_read_only alone may be missi
 from __future__ import annotations
 
 import argparse
+import array
 import contextlib
 import ipaddress
 import json
@@ -46,13 +47,12 @@ if TYPE_CHECKING:
 
     Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-VERSION = "1.0"
 # Seconds until a silent connection is given up. Not at once: a server that hangs would gather them, and may go on.
 PATIENCE = 5.0
 PAUSE = 1.0  # seconds before the client is started again; none after one that had answers: somebody may have killed it
 ANSWER_BYTES = 65536  # from the server, at most; there are 300
 REQUEST_BYTES, REQUEST_SECONDS = 8192, 1.0  # a second to send a request, and again to take the answer and close
-VISITORS = 64
+VISITORS, KEPT = 64, 3  # at once; the file descriptor that systemd hands over
 LOG_LINES, LOG_SECONDS = 20, 10.0  # twenty lines at once, then one every ten seconds
 # What each path asks for, the most telling first.
 TAKES_PART = {"wsrep_cluster_status": "PRIMARY", "wsrep_local_state": "4", "wsrep_ready": "ON"}
@@ -84,7 +84,7 @@ class Options(NamedTuple):
     socket: str = "/run/mysqld/mysqld.sock"
     every: float = 0.25
     stale: float = 1.0
-    allow: tuple[Network, ...] = ()
+    allow: str = ""
     serve_donor: bool = False
 
 
@@ -134,22 +134,19 @@ def response(request: bytes, look: Look, now: float, options: Options) -> bytes:
     """The whole answer to a whole request, or to one that is too long."""
     method, target, version = [*request.split(b"\n", 1)[0].decode("latin-1").split(), "", "", ""][:3]
     path = target.partition("?")[0]
-    if len(request) > REQUEST_BYTES:
-        status, body = 431, f"a request has at most {REQUEST_BYTES} bytes\n"
-    elif not version.startswith("HTTP/"):
-        status, body = 400, "this is not an HTTP request\n"
-    elif method not in ("GET", "HEAD"):
-        status, body = 405, "only GET and HEAD are answered\n"
-    elif path not in RULES:
-        status, body = 404, f"there are {', '.join(RULES)}\n"
-    else:
+    refusals = {
+        431: len(request) > REQUEST_BYTES and f"a request has at most {REQUEST_BYTES} bytes",
+        400: not version.startswith("HTTP/") and "this is not an HTTP request",
+        405: method not in ("GET", "HEAD") and "only GET and HEAD are answered",
+        404: path not in RULES and f"there are {', '.join(RULES)}",
+    }
+    status, body = next(((status, text) for status, text in refusals.items() if text), (0, ""))
+    if not status:
         good, reason = judge(path, look, now, options)
-        status, body = 200 if good else 503, f"{reason}\n{json.dumps(look.values, sort_keys=True)}\n"
-    content = body.encode()
-    head = f"HTTP/1.0 {status} {HTTPStatus(status).phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
-    head += (
-        f"Content-Length: {len(content)}\r\nCache-Control: no-store\r\nAllow: GET, HEAD\r\nConnection: close\r\n\r\n"
-    )
+        status, body = 200 if good else 503, f"{reason}\n{json.dumps(look.values, sort_keys=True)}"
+    content = f"{body}\n".encode()
+    head = f"HTTP/1.0 {status} {HTTPStatus(status).phrase}\r\nContent-Type: text/plain; charset=utf-8\r\nAllow: GET, HEAD\r\n"
+    head += f"Content-Length: {len(content)}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
     return head.encode() + (b"" if method == "HEAD" else content)
 
 
@@ -163,7 +160,14 @@ def allowed(host: str, networks: Sequence[Network]) -> bool:
     address = ipaddress.ip_address(host)
     # One socket listens for both families, and IPv4 arrives there as ::ffff:10.0.0.4.
     address = getattr(address, "ipv4_mapped", None) or address
-    return not networks or any(address in network for network in networks)
+    return any(address in network for network in networks)
+
+
+def named(path: str, before: tuple[Network, ...]) -> tuple[Network, ...]:
+    """Who may ask, as the file says now: to change it needs no restart. One that cannot be read changes nothing."""
+    with contextlib.suppress(OSError, ValueError), open(path) as file:  # noqa: PTH123 (pathlib takes long to import)
+        return tuple(map(ipaddress.ip_network, file.read().split()))
+    return before
 
 
 # The edge: the client, the visitors, systemd. Nothing waits but pass_on(), which waits for all of them.
@@ -244,10 +248,15 @@ class Door:
 
     def __init__(self, listener: socket.socket, looker: Looker) -> None:
         self.listener, self.looker, self.selector = listener, looker, looker.selector
+        self.guests: tuple[Network, ...] = ()
         self.visitors: dict[int, Visitor] = {}  # by file descriptor, the eldest first
-        self.selector.register(listener, selectors.EVENT_READ, (2, self.let_in))
+        self.closed = True
 
     def turn(self, now: float) -> None:
+        look = self.looker.look
+        # Who comes before the first look is over waits for it: "not known yet" is no reason to send nobody here.
+        if self.closed and (look.values or look.broken or now > look.at + self.looker.options.stale):
+            self.closed = self.selector.register(self.listener, selectors.EVENT_READ, (2, self.let_in)) is None
         for number in [number for number, visitor in self.visitors.items() if visitor.until <= now]:
             self.dismiss(number)
 
@@ -256,7 +265,8 @@ class Door:
             connection, (host, *_) = self.listener.accept()
         except OSError:  # gone again already
             return
-        if not allowed(host, self.looker.options.allow):
+        self.guests = named(self.looker.options.allow, self.guests)
+        if self.looker.options.allow and not allowed(host, self.guests):
             connection.close()
             return
         if len(self.visitors) >= VISITORS:
@@ -306,21 +316,26 @@ class Journal:
             tell(f"STATUS={line}", line)
 
 
-def tell(state: str, line: str = "") -> None:
-    """Tells systemd, where it asked to be told (sd_notify(3)), and the journal. It is no harm if nobody listens."""
+def tell(state: str, line: str = "", kept: Sequence[int] = ()) -> None:
+    """Tells systemd, if it asked for it (sd_notify(3)), and the journal. `kept`: file descriptors for systemd to keep."""
     with contextlib.suppress(OSError):
         print(line, end="\n" if line else "", file=sys.stderr, flush=True)
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if address:
+    if address := os.environ.get("NOTIFY_SOCKET", ""):
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
             systemd.settimeout(0)
-            systemd.sendto(state.encode(), "\0" + address[1:] if address[0] == "@" else address)
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", kept))] if kept else []
+            systemd.sendmsg([state.encode()], rights, 0, "\0" + address[1:] if address[0] == "@" else address)
 
 
 def listen(options: Options) -> socket.socket:
+    """What systemd has kept (sd_listen_fds(3)), or a new one for it to keep: checks wait there, not refused, over a restart."""
+    if os.environ.get("LISTEN_PID") == str(os.getpid()):
+        return socket.socket(fileno=KEPT)
     both = not options.listen and socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if both or ":" in options.listen else socket.AF_INET
-    return socket.create_server((options.listen, options.port), family=family, backlog=128, dualstack_ipv6=both)
+    new = socket.create_server((options.listen, options.port), family=family, backlog=128, dualstack_ipv6=both)
+    tell("FDSTORE=1", kept=[new.fileno()])
+    return new
 
 
 def pass_on(selector: selectors.BaseSelector, seconds: float) -> None:
@@ -330,7 +345,7 @@ def pass_on(selector: selectors.BaseSelector, seconds: float) -> None:
         key.data[1]()
 
 
-def serve(options: Options) -> int:
+def serve(options: Options) -> None:
     stopping: list[int] = []
     woken, wake = socket.socketpair()
     wake.settimeout(0)
@@ -357,43 +372,26 @@ def serve(options: Options) -> int:
             # Never longer than from one look to the next: a look grows stale, and a visitor too old, without any event.
             pass_on(selector, min(next_at - now, options.every))
         looker.drop(0.0, "")
-    return 0
 
 
-def once(options: Options) -> int:
-    """One look, for use by hand."""
-    with selectors.DefaultSelector() as selector:
-        looker = Looker(options, selector)
-        while not looker.look.values and not looker.look.broken and time.monotonic() <= looker.look.at + options.stale:
-            looker.turn(time.monotonic())
-            pass_on(selector, 0.1)
-        good, reason = judge("/", looker.look, time.monotonic(), options)
-        looker.drop(0.0, "")
-    print(reason)
-    return 0 if good else 1
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> None:
     default = Options()
-    by_hand = "By hand, as the user that the server knows: runuser -u clustercheck -- PATH/clustercheck --once"
-    parser = argparse.ArgumentParser(description="Answers 200 or 503 for the Galera node on this host.", epilog=by_hand)
+    parser = argparse.ArgumentParser(description="Answers 200 or 503 for the Galera node on this host.")
     add = parser.add_argument
     add("--listen", metavar="ADDRESS", default="", help="one of this host's (default: all, IPv4 and IPv6)")
     add("--port", type=int, default=default.port, help="default: %(default)s; 0 takes a free one and names it")
     add("--socket", metavar="PATH", default=default.socket, help="of the server (default: %(default)s)")
     add("--every", metavar="SECONDS", type=float, default=default.every, help="between looks (default: %(default)s)")
     add("--stale", metavar="SECONDS", type=float, default=default.stale, help="a look's life (default: %(default)s)")
-    add("--allow", metavar="CIDR", type=ipaddress.ip_network, action="append", help="who may ask (default: all)")
+    add("--allow", metavar="PATH", default="", help="of who may ask, a CIDR a line; may change (default: all)")
     add("--serve-donor", action="store_true", help="a node in state 2, Donor/Desynced, serves")
-    add("--once", action="store_true", help="look once, print the verdict for /, exit with 0 if it serves, else with 1")
-    add("--version", action="version", version=f"clustercheck {VERSION}")
-    given = vars(parser.parse_args(arguments))
-    run = once if given.pop("once") else serve
-    options = Options(**{**given, "allow": tuple(given["allow"] or ())})
+    options = Options(**vars(parser.parse_args(arguments)))
     if not 0 < options.every < options.stale <= PATIENCE:
         parser.error(f"it must be 0 < --every < --stale <= {PATIENCE}: a look is good until the next one comes")
-    return run(options)
+    if options.allow and not named(options.allow, ()):
+        parser.error(f"--allow: there are no addresses in {options.allow}")
+    serve(options)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

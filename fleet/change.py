@@ -59,6 +59,9 @@ def carry_out(
         return done
     save(change)
     done.declared = True
+    # They check no server any more, so nothing need answer them.
+    departed = change.blueprint.leaving & frozenset(change.blueprint.group(Role.DIRECTOR))
+    session.blueprint = replace(session.blueprint, departed=departed)
     listener.declared()
     if seen is None or first.steps:
         seen = session.observe()
@@ -66,7 +69,7 @@ def carry_out(
     if waits:
         done.left, seen = _waited(session, waits, seen, listener)
         if not done.left or change.drain.cut:
-            session.blueprint = replace_drained(change.blueprint)
+            session.blueprint = replace_drained(session.blueprint)
     _finish(session, done, plan(session.blueprint, seen, session.unreachable), listener)
     return done
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from cluster.difference import Action
 from cluster.errors import Exit, HostError, RefusedError
 from cluster.observed import HostState
 from cluster.plan import Plan, Step, Work, plan
@@ -51,8 +52,9 @@ def carry_out(session: Session, wanted: Plan, progress: Progress = _silent) -> R
         if not names:
             continue
         progress(step, None)
-        results = session.run(names, _WORK[step.work])
-        progress(step, results)
+        with session.interrupts.after_this():
+            results = session.run(names, _WORK[step.work])
+            progress(step, results)
         for name, result in results.items():
             if result.changed:
                 report.changed.setdefault(name, []).extend(result.done)
@@ -127,5 +129,6 @@ def _with_new_configuration(wanted: Plan) -> list[str]:
         host
         for step in wanted.steps
         for host, changes in step.changes.items()
-        if any(c.kind == "file" and c.item.guarded for c in changes) and host not in without
+        if any(c.kind == "file" and c.item.guarded and c.action is Action.BUILD for c in changes)
+        and host not in without
     ]

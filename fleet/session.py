@@ -25,6 +25,7 @@ from cluster.footprint import Blueprint
 from cluster.observed import HostState
 from facts.text import texts
 from fleet import source
+from fleet.interrupt import Interrupts
 from fleet.line import HostLine, Lines
 from operations import observation
 from operations.errors import NoAnswerError
@@ -55,6 +56,7 @@ class Session:
         groups: Sequence[str] = ("directors", "real_servers"),
         connect_limit: float = CONNECT_LIMIT,
         patience: float | None = None,
+        interrupted: Callable[[], None] = lambda: None,
     ) -> None:
         self.blueprint = blueprint
         self.groups = groups
@@ -65,6 +67,8 @@ class Session:
         self._patience = patience
         """Seconds for TCP alone."""
         self._said = _Said()
+        self.interrupts = Interrupts(interrupted)
+        """`interrupted` is told that a Ctrl-C waits for the end of a step."""
         self._state = self._new_state()
 
     def __enter__(self) -> Self:
@@ -83,12 +87,14 @@ class Session:
 
     def open(self) -> None:
         """Without connecting: `connect` does, host by host."""
+        self.interrupts.__enter__()
         logger = logging.getLogger("pyinfra")
         logger.addHandler(self._said)
         logger.propagate = False
 
     def close(self) -> None:
         disconnect_all(self._state)
+        self.interrupts.__exit__(None, None, None)
         logging.getLogger("pyinfra").removeHandler(self._said)
 
     def connect(self, name: str) -> HostLine:

@@ -21,7 +21,7 @@ def without(*names: str) -> Blueprint:
             "real_server": {name: host for name, host in d.real_server.items() if name not in names},
         }
     )
-    return replace(PAIR, declaration=less, former=d, leaving=frozenset(names), _made={}, _confs={})
+    return replace(PAIR, declaration=less, former=d, leaving=frozenset(names))
 
 
 def running(active: str = "lb1") -> dict[str, HostState]:
@@ -55,9 +55,7 @@ def test_directors_forget_a_server_before_it_is_emptied() -> None:
 
 
 def test_when_all_leave_the_active_one_stops_last() -> None:
-    everything = replace(
-        PAIR, former=PAIR.declaration, leaving=frozenset(PAIR.declaration.hosts()), _made={}, _confs={}
-    )
+    everything = replace(PAIR, former=PAIR.declaration, leaving=frozenset(PAIR.declaration.hosts()))
     found = steps(plan(everything, running(active="lb1")))
     assert [hosts for work, hosts in found if work is Work.LEAVE] == [("lb2",), ("lb1",)]
     assert {work for work, _ in found} == {Work.LEAVE, Work.RETIRE}

@@ -163,7 +163,7 @@ def replayed(change: Change, random: Random, stops: int) -> None:
 
 def finished(change: Change, watch: Watch) -> dict[str, HostState]:
     """The end: all hosts are reached again, connections have ended, and after another deploy nothing is left to do."""
-    cluster, new = watch.cluster, change.blueprints[1]
+    cluster, new = watch.cluster, replace(change.blueprints[1], departed=change.leaving)
     watch.established = []
     cluster.establish(())
     # Twice: for a mode that is left, a run builds what is declared for it now, and does not plan to take that away again.

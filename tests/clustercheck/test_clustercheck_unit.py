@@ -8,7 +8,7 @@ from templates import render
 
 VALUES = {
     "program": "/usr/local/lib/lbctl/clustercheck",
-    "arguments": ["--port=9200", "--allow=10.0.0.4", "--allow=10.0.0.6", "--serve-donor"],
+    "arguments": ["--port=9200", "--allow=/list", "--serve-donor"],
     "user": "clustercheck",
     "revision": "0123456789abcdef",
 }
@@ -24,8 +24,7 @@ def settings(**changes: object) -> dict[str, str]:
 
 def test_what_it_runs() -> None:
     assert settings()["ExecStart"] == (
-        "/usr/bin/python3 -I -B /usr/local/lib/lbctl/clustercheck"
-        " --port=9200 --allow=10.0.0.4 --allow=10.0.0.6 --serve-donor"
+        "/usr/bin/python3 -I -B /usr/local/lib/lbctl/clustercheck --port=9200 --allow=/list --serve-donor"
     )
     assert settings(arguments=[])["ExecStart"] == "/usr/bin/python3 -I -B /usr/local/lib/lbctl/clustercheck"
     assert settings()["User"] == "clustercheck"

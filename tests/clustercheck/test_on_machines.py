@@ -1,5 +1,6 @@
 """clustercheck beside a real Galera node, in its unit. Under a name of its own, so that a deployed one is not disturbed."""
 
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,11 +22,32 @@ test -x /usr/bin/python3 || {{
   apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3; }}
 id clustercheck >/dev/null 2>&1 || useradd -r -d /nonexistent -s /usr/sbin/nologin clustercheck
 systemctl daemon-reload && systemctl restart {UNIT}"""
-REMOVE = f"systemctl stop {UNIT}; rm -f {PROGRAM} /etc/systemd/system/{UNIT} /run/lbctl/{UNIT}; systemctl daemon-reload"
+REMOVE = f"""\
+systemctl stop {UNIT}
+rm -f {PROGRAM} {PROGRAM}.allow /etc/systemd/system/{UNIT} /run/lbctl/{UNIT}
+systemctl daemon-reload"""
 # What the test may have left: a server that is stopped or set apart.
 RECOVER = """\
 pkill -CONT -x mariadbd
 mariadb -e 'SET GLOBAL wsrep_desync = 0, wsrep_reject_queries = NONE, read_only = 0'"""
+
+# Checks as often as two directors do, until its input ends: how many, and the worst.
+MANY = f"""\
+import http.client, select, sys, time
+seen, slowest = set(), 0
+while not select.select([sys.stdin], [], [], 0.05)[0]:
+    began = time.monotonic()
+    connection = http.client.HTTPConnection("10.0.0.1", {PORT}, timeout=30)
+    try:
+        connection.request("GET", "/")
+        answer = connection.getresponse()
+        seen.add(f"{{answer.status}} {{answer.read().decode().splitlines()[0]}}")
+    except OSError as error:
+        seen.add(repr(error))
+    slowest = max(slowest, time.monotonic() - began)
+print(f"slowest {{slowest:.2f}} s", file=sys.stderr)
+print("; ".join(sorted(seen)))
+"""
 
 # Prints the status and the reason; "0" when nothing comes.
 GET = f"""\
@@ -68,8 +90,9 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
 @pytest.fixture
 def node(galera: Lab) -> Iterator[Node]:
     node = Node(galera)
-    unit = {"program": PROGRAM, "arguments": [f"--port={PORT}", "--allow=10.0.0.5"], "user": "clustercheck"}
+    unit = {"program": PROGRAM, "arguments": [f"--port={PORT}", f"--allow={PROGRAM}.allow"], "user": "clustercheck"}
     node.run(f"cat >{PROGRAM}", render("clustercheck.py", {}))
+    node.run(f"echo 10.0.0.5 >{PROGRAM}.allow")
     node.run(f"cat >/etc/systemd/system/{UNIT}", render("clustercheck.service.j2", {**unit, "revision": "test"}))
     had_user = node.sql("SELECT User FROM mysql.user WHERE User = 'clustercheck'")
     node.sql(f"CREATE USER IF NOT EXISTS {DATABASE_USER} IDENTIFIED VIA unix_socket")
@@ -112,3 +135,15 @@ def test_the_answer_follows_a_real_server(node: Node) -> None:
 
     assert node.lab.operator([sys.executable, "-c", GET, "/"]).stdout.startswith("0 "), "only 10.0.0.5 is allowed"
     assert node.run(f"systemctl show -p MainPID {UNIT}") == started, "none of this was a reason to restart it"
+
+
+def test_checks_wait_while_it_is_restarted(node: Node) -> None:
+    """One that is refused takes the server out of rotation, and all its clients with it."""
+    process = node.lab.client_process(
+        [sys.executable, "-c", MANY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    for _ in range(3):
+        started = node.run(f"systemctl show -p MainPID {UNIT}")
+        node.run(f"systemctl restart {UNIT}")
+        assert node.run(f"systemctl show -p MainPID {UNIT}") != started
+    assert process.communicate("\n", timeout=60)[0].strip() == "200 Synced"
