@@ -118,3 +118,18 @@ def _direct(d: Declaration) -> Iterator[Problem]:
 def _client_addresses(d: Declaration) -> Iterator[Problem]:
     if d.mode is Mode.NAT and d.nat.return_path is ReturnPath.SNAT:
         yield ("nat", "return_path"), "servers see the director as client: rights granted by client address do not hold"
+
+
+@_advice
+def _one_connection_for_two(d: Declaration) -> Iterator[Problem]:
+    # IPVS nat changes a packet's target only: netfilter's way of finding another source port is not there.
+    if d.mode is not Mode.NAT or d.nat.return_path is ReturnPath.SNAT:
+        return
+    ports = [service.server_port or service.port for service in d.service.values()]
+    shared = [name for name, port in zip(d.service, ports, strict=True) if ports.count(port) > 1]
+    if shared:
+        yield (
+            ("mode",),
+            f"in nat, {' and '.join(shared)} lead to the same port of the same servers: a client that uses one port of its own for "
+            'both loses the older connection (docs/modes.md); dr, tun and nat.return_path = "snat" do not have that',
+        )

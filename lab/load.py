@@ -8,6 +8,7 @@ This module is also the program that runs there, one process for all connections
 """
 
 import asyncio
+import errno
 import json
 import subprocess
 import sys
@@ -39,6 +40,26 @@ class Orders:
     """Of a held one: one that hangs as long counts as cut."""
     user: str = galera.USER
     password: str = galera.PASSWORD
+
+
+class LocalPorts:
+    """A client's ports for one of several endpoints, none of which another one gets.
+
+    In nat IPVS keeps the client's port: with one port at two services the server sees one connection where there are two, and
+    cuts the older (docs/modes.md). That is so without any change of the cluster, and not what a load is to show.
+    """
+
+    FIRST, LAST = 32768, 60999
+    """The kernel's own range: ip_local_port_range."""
+
+    def __init__(self, index: int, endpoints: int) -> None:
+        size = (self.LAST - self.FIRST + 1) // endpoints
+        # A load that follows another one begins elsewhere: what that one closed is in TIME_WAIT for a while.
+        self._first, self._size, self._next = self.FIRST + index * size, size, int(time.monotonic() * 100) % size
+
+    def take(self) -> int:
+        self._next = (self._next + 1) % self._size
+        return self._first + self._next
 
 
 class Reach(Protocol):
@@ -93,6 +114,8 @@ class _Client:
         self.orders = orders
         self.requests: list[dict[str, Any]] = []
         self.over = asyncio.Event()
+        count = len(orders.endpoints)
+        self._ports = {place: LocalPorts(each, count) for each, place in enumerate(orders.endpoints)}
 
     async def run(self) -> None:
         """Until standard input ends."""
@@ -111,8 +134,14 @@ class _Client:
 
     async def _open(self, number: int) -> Session:
         address, port = self._endpoint(number)
+        user, password = self.orders.user, self.orders.password
         async with asyncio.timeout(self.orders.connect_timeout):
-            return await Session.open(address, port, self.orders.user, self.orders.password)
+            while True:
+                try:
+                    return await Session.open(address, port, user, password, self._ports[address, port].take())
+                except OSError as error:
+                    if error.errno != errno.EADDRINUSE:
+                        raise
 
     async def _hold(self, number: int, session: Session) -> None:
         loop = asyncio.get_running_loop()

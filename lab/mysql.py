@@ -69,9 +69,10 @@ class Session:
         self._reader, self._writer = reader, writer
 
     @classmethod
-    async def open(cls, address: str, port: int, user: str, password: str) -> "Session":
-        """Connected and logged in. Raises OSError, EOFError, ServerError."""
-        session = cls(*await asyncio.open_connection(address, port))
+    async def open(cls, address: str, port: int, user: str, password: str, local_port: int = 0) -> "Session":
+        """Connected and logged in; from any port, or a given one. Raises OSError, EOFError, ServerError."""
+        ends = await asyncio.open_connection(address, port, local_addr=("0.0.0.0", local_port) if local_port else None)  # noqa: S104 (a client's end)
+        session = cls(*ends)
         try:
             await session._log_in(user, password)
         except BaseException:
