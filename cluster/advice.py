@@ -130,6 +130,6 @@ def _one_connection_for_two(d: Declaration) -> Iterator[Problem]:
     if shared:
         yield (
             ("mode",),
-            f"in nat, {' and '.join(shared)} lead to the same port of the same servers: a client that uses one port of its own for "
-            'both loses the older connection (docs/modes.md); dr, tun and nat.return_path = "snat" do not have that',
+            f"in nat, {' and '.join(shared)} lead to the same port of the same servers: a client that uses one port of its own "
+            'for both loses the older connection (docs/modes.md); dr, tun and nat.return_path = "snat" do not have that',
         )

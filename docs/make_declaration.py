@@ -53,7 +53,8 @@ TAIL = """
 - `persistence` is not combined with scheduler `fo`, which sends all to one server already.
 
 Some things are allowed and yet worth a second thought: one director, one serving server, `check = "none"`, a writer chosen by
-`check = "primary"`, automatic failback without delay. `lbctl validate` says what each of them means.
+`check = "primary"`, automatic failback without delay, several services
+that share servers in nat. `lbctl validate` says what each of them means.
 
 ## Three ways to choose the writer
 

@@ -49,7 +49,7 @@ def carry_out(
 ) -> Outcome:
     """From what is there to what is declared after the change. Stopped anywhere, the same again goes on from there.
 
-    `seen`: what the plan was made from, a moment ago; where the plan does nothing it is not looked for again.
+    `seen`: what the plan was made from, a moment ago.
     """
     done = Outcome()
     first = replace(wanted, steps=tuple(step for step in wanted.steps if step.work not in LAST))
@@ -63,8 +63,7 @@ def carry_out(
     departed = change.blueprint.leaving & frozenset(change.blueprint.group(Role.DIRECTOR))
     session.blueprint = replace(session.blueprint, departed=departed)
     listener.declared()
-    if seen is None or first.steps:
-        seen = session.observe()
+    seen = done.report.seen or seen or session.observe()
     waits = wait(change, seen)
     if waits:
         done.left, seen = _waited(session, waits, seen, listener)

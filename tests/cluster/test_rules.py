@@ -146,6 +146,7 @@ def advised(*changes: tuple[str, str]) -> list[str]:
         ([(ROUTER, f"{ROUTER}\npreempt = true")], []),
         ([(ROUTER, f"{ROUTER}\npreempt = true\npreempt_delay = 2")], ["vrrp.preempt_delay"]),
         ([VRRP_2], ["vrrp.version"]),
+        ([NAT], ["mode"]),
         ([NAT, ("[nat]", '[nat]\nreturn_path = "snat"')], ["nat.return_path"]),
     ],
 )
