@@ -75,6 +75,10 @@ bench-failover: venv system
 bench-eject: venv system
 	@$(PYTHON) -m benchmarks.eject
 
+## make bench-writers   the three ways to choose a writer: time without one, two at once, needless moves
+bench-writers: venv system
+	@$(PYTHON) -m benchmarks.writers
+
 ## make bench-switch    a running cluster is switched from each mode to each other: what clients see
 bench-switch: venv system
 	@$(PYTHON) -m benchmarks.switch

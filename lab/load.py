@@ -22,8 +22,6 @@ from lab import galera
 from lab.load_record import Record, Request
 from lab.mysql import ServerError, Session
 
-STATEMENT = "select @@hostname"
-
 
 @dataclass(frozen=True)
 class Orders:
@@ -38,6 +36,8 @@ class Orders:
     """Of a new connection until its answer: MySQL clients' usual limit."""
     answer_timeout: float = 30
     """Of a held one: one that hangs as long counts as cut."""
+    statement: str = "select @@hostname"
+    """Its answer names the server."""
     user: str = galera.USER
     password: str = galera.PASSWORD
 
@@ -152,7 +152,7 @@ class _Client:
             due = max(due + self.orders.ask_every, loop.time())
 
             async def ask() -> str:
-                return await session.ask(STATEMENT)
+                return await session.ask(self.orders.statement)
 
             if not await self._noted("held", number, ask, self.orders.answer_timeout):
                 session.abort()
@@ -177,7 +177,7 @@ class _Client:
         async def connect_and_ask() -> str:
             session = await self._open(number)
             try:
-                answer = await session.ask(STATEMENT)
+                answer = await session.ask(self.orders.statement)
             except BaseException:
                 session.abort()
                 raise
