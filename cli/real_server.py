@@ -128,7 +128,6 @@ def _drained(
     ctx: typer.Context, cluster: str | None, what: str, how: tuple[str, str, bool], manner: Manner, *, cut: bool = False
 ) -> bool:
     """Whether nothing is left. `how`: the server, --drain, --force."""
-    from cluster.change import refuse_last  # noqa: PLC0415
     from cluster.edit import with_value  # noqa: PLC0415
 
     name, drain_for, force = how
@@ -137,13 +136,19 @@ def _drained(
         one_of(before.real_server, name, "real server")
         return with_value(text, ("real_server", name, "drained"), True)  # noqa: FBT003 (TOML's true)
 
-    def judge(blueprint: "Blueprint", seen: "Seen") -> None:
-        if not force:
-            refuse_last(blueprint, name, seen)
-
+    judge = None if force else _not_the_last(name)
     asked = Asked(what, edit, drain(drain_for, cut=cut), idle=frozenset({name}), judge=judge)
     done = run(ctx, cluster, asked, manner)
     return done is not None and not done.left
+
+
+def _not_the_last(name: str) -> Any:
+    def judge(blueprint: "Blueprint", seen: "Seen") -> None:
+        from cluster.change import refuse_last  # noqa: PLC0415
+
+        refuse_last(blueprint, name, seen)
+
+    return judge
 
 
 @app.command()
@@ -193,8 +198,7 @@ def remove(
     Example:  lbctl real-server remove db4
               lbctl real-server remove db4 --dead
     """
-    from cluster.change import refuse_last  # noqa: PLC0415 (as below: loaded late)
-    from cluster.edit import without  # noqa: PLC0415
+    from cluster.edit import without  # noqa: PLC0415 (as below: loaded late)
     from cluster.errors import RefusedError  # noqa: PLC0415
 
     manner = Manner(yes=yes, only_plan=only_plan, json=json_, diff=True)
@@ -211,9 +215,6 @@ def remove(
         one_of(before.real_server, name, "real server")
         return without(text, ("real_server", name))
 
-    def judge(blueprint: "Blueprint", seen: "Seen") -> None:
-        if not force and not dead:
-            refuse_last(blueprint, name, seen)
-
     gone = frozenset({name}) if dead else frozenset[str]()
+    judge = None if force or dead else _not_the_last(name)
     run(ctx, cluster, Asked(f"real-server remove {name}", edit, dead=gone, judge=judge), manner)
