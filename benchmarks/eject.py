@@ -3,8 +3,10 @@
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
-from benchmarks.faults import Fault
 from benchmarks.figures import Figure, report
 from benchmarks.machines import arguments, at_rest, deployed, machines
 from cluster.keepalived import Endpoint
@@ -15,32 +17,56 @@ AT_MOST = 2.0
 _STATE = "mariadb --connect-timeout=2 -BNe \"show status like 'wsrep_local_state_comment'\""
 
 
-def _kill(cluster: Cluster, host: str) -> None:
-    # systemd must not start it again while we look.
-    cluster.on(host, "kill -KILL $(pidof mariadbd); systemctl --no-block stop mariadb")
+# systemd must not start it again while we look.
+_KILL = "kill -KILL $pid; systemctl --no-block stop mariadb"
+_FREEZE = "kill -STOP $pid"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens to a database, and the way back, which is not measured."""
+
+    name: str
+    arm: Callable[[Cluster, str], Callable[[], None]]
+    """Makes all ready; what it returns strikes at once: a login takes longer than some of what is measured."""
+    mend: Callable[[Cluster, str], None]
+
+
+def _armed(cluster: Cluster, host: str, command: str) -> Callable[[], None]:
+    argv = cluster.lab.ssh_argv(host, [f"pid=$(pidof mariadbd); echo armed; read x; {command}"])
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    if not process.stdout or process.stdout.readline() != "armed\n":
+        raise SystemExit(f"no login to {host}")
+
+    def strike() -> None:
+        if process.stdin:
+            process.stdin.write("\n")
+            process.stdin.flush()
+
+    return strike
 
 
 def _start(cluster: Cluster, host: str) -> None:
     cluster.on(host, "systemctl stop mariadb; systemctl start mariadb")
 
 
-def _freeze(cluster: Cluster, host: str) -> None:
-    cluster.on(host, "kill -STOP $(pidof mariadbd)")
-
-
 def _thaw(cluster: Cluster, host: str) -> None:
     cluster.on(host, "kill -CONT $(pidof mariadbd)")
 
 
-def _cut(cluster: Cluster, host: str) -> None:
-    cluster.lab.link(host, up=False)
+def _cut(cluster: Cluster, host: str) -> Callable[[], None]:
+    return lambda: cluster.lab.link(host, up=False)
 
 
 def _plug(cluster: Cluster, host: str) -> None:
     cluster.lab.link(host, up=True)
 
 
-FAULTS = (Fault("killed", _kill, _start), Fault("frozen", _freeze, _thaw), Fault("cut off", _cut, _plug))
+FAULTS = (
+    Fault("killed", partial(_armed, command=_KILL), _start),
+    Fault("frozen", partial(_armed, command=_FREEZE), _thaw),
+    Fault("cut off", _cut, _plug),
+)
 
 
 def _watched(cluster: Cluster, director: str, address: str) -> "subprocess.Popen[bytes]":
@@ -56,9 +82,10 @@ def struck(cluster: Cluster, fault: Fault, writes: Endpoint) -> tuple[float, str
     writer = cluster.sticks(writes)
     address = str(cluster.declaration.addresses()[writer])
     watches = [_watched(cluster, director, address) for director in cluster.declaration.director]
+    strike = fault.arm(cluster, writer)
     time.sleep(1)
     moment = time.monotonic()
-    fault.strike(cluster, writer)
+    strike()
     for watch in watches:
         watch.wait(PATIENCE)
     took = time.monotonic() - moment
