@@ -2,8 +2,9 @@
 
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from benchmarks.faults import Fault
 from benchmarks.figures import Figure, report
 from benchmarks.machines import arguments, at_rest, deployed, load, machines
 from cluster.vocabulary import Mode
@@ -15,6 +16,15 @@ BEFORE = 8
 AFTER = 5
 GAP = 1.0
 """Seconds that a crash may take."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens to the active director, and the way back, which is not measured."""
+
+    name: str
+    strike: Callable[[Cluster, str], None]
+    mend: Callable[[Cluster, str], None]
 
 
 def _stop(cluster: Cluster, active: str) -> None:
