@@ -60,8 +60,7 @@ def carry_out(
     save(change)
     done.declared = True
     listener.declared()
-    if seen is None or first.steps:
-        seen = session.observe()
+    seen = done.report.seen or seen or session.observe()
     waits = wait(change, seen)
     if waits:
         done.left, seen = _waited(session, waits, seen, listener)

@@ -24,6 +24,8 @@ class Report:
     """Host → why."""
     remaining: Plan | None = None
     """What is still to do, seen afterwards."""
+    seen: Mapping[str, HostState | None] | None = None
+    """What was seen then; None where nothing was done."""
 
     @property
     def exit_code(self) -> Exit:
@@ -59,7 +61,10 @@ def carry_out(session: Session, wanted: Plan, progress: Progress = _silent) -> R
             if result.failed:
                 report.failed[name] = result.failed
     # What was seen a moment ago is still so where nothing was done.
-    report.remaining = look_and_plan(session) if wanted.steps else wanted
+    report.remaining = wanted
+    if wanted.steps:
+        report.seen = session.observe()
+        report.remaining = _plan(session, report.seen)
     return report
 
 
