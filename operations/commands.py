@@ -22,7 +22,7 @@ WAIT = 120
 """Seconds that a script waits for the one of an earlier run."""
 
 PRELUDE = (
-    f"lock={LOCK} said=/run/lbctl.said wait={WAIT}\n"
+    f"lock={LOCK} said=/run/lbctl.said wait={WAIT} missed=\n"
     """\
 set -u
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -64,10 +64,10 @@ unless() { # WORDS COMMAND…: failing with these words is no failure
   answer=$("$@" 2>&1) || case $answer in *"$words"*) ;; *) echo "$answer" >&2; return 1;; esac
 }
 enabled() { # UNIT: at the next boot, too. One that is already is left alone: a SysV script registered anew takes seconds
-  [ "$(systemctl is-enabled "$1" 2>/dev/null)" = enabled ] || systemctl -q --no-reload enable "$1"
+  [ "$(systemctl is-enabled "$1" 2>/dev/null)" = enabled ] || { systemctl -q --no-reload enable "$1"; missed=yes; }
 }
 reread() { # UNIT…: systemd reads its files again, all of them, if it has missed something about these
-  case $(systemctl show -p NeedDaemonReload "$@") in *=yes*|'') systemctl daemon-reload;; esac
+  case $missed$(systemctl show -p NeedDaemonReload "$@") in *yes*|'') systemctl daemon-reload;; esac
 }
 alone() { # FUNCTION: while no other script of ours changes this host; what it says is told when it has ended
   exec 9>>"$lock"
@@ -130,14 +130,14 @@ def _units(found: Sequence[Difference]) -> list[str]:
     """What systemd must do, after everything else is in place. It reads all files of all units again, which takes its time: once,
     and only where it must.
     """
-    units = [d.item for d in found if d.kind == "unit"]
-    built = [d.item for d in found if d.kind == "unit" and d.action is Action.BUILD]
-    lines = [f"enabled {quote(unit.name)}" for unit in built]
-    if any(d.kind == "file" and d.item.path.startswith("/etc/systemd/") for d in found):
+    units = [d.item for d in found if d.kind == "unit" and d.action is Action.BUILD]
+    lines = [f"enabled {quote(unit.name)}" for unit in units]
+    gone = any(d.kind == "unit" and d.action is Action.REMOVE for d in found)
+    if gone or any(d.kind == "file" and d.item.path.startswith("/etc/systemd/") for d in found):
         lines.append("systemctl daemon-reload")
     elif units:
         lines.append(f"reread {' '.join(quote(unit.name) for unit in units)}")
-    return lines + [_start(unit) for unit in built]
+    return lines + [_start(unit) for unit in units]
 
 
 def _start(unit: Unit) -> str:
