@@ -40,7 +40,14 @@ def bare() -> Iterator[Bare]:
 
 
 def seen(bare: Bare, blueprint: Blueprint = BLUEPRINT) -> HostState:
-    return parse(bare.run(look(asked_of(blueprint, "db1"))))
+    """Whoever was killed holds the lock for a moment more, until the kernel has cleared it away."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return parse(bare.run(look(asked_of(blueprint, "db1"))))
+        except BusyError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def still_to_do(bare: Bare, modes: frozenset[Mode]) -> list[Difference]:

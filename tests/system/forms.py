@@ -3,7 +3,7 @@
 from cluster.keepalived import floating_addresses
 from cluster.vocabulary import Mode, ReturnPath
 from lab.topology import CLIENT
-from tests.system.machines import Cluster, Run
+from tests.system.machines import PATIENT, Cluster, Run
 from tests.variants import WRITERS, Variant
 
 # Each mode is entered from each other one.
@@ -14,6 +14,11 @@ _WRITERS = [writer for writer in WRITERS for _ in range(3)]
 def path(directors: int) -> list[Variant]:
     """Each form with so many directors, deployed over the one before it."""
     return [Variant(Mode(m), w, directors) for m, w in zip(_MODES, _WRITERS, strict=True)]
+
+
+def declares(cluster: Cluster, variant: Variant) -> None:
+    """With health checks that are in no hurry: usual ones take a fifth of a processor for each lab, and are what others test."""
+    cluster.declare(variant, **PATIENT)
 
 
 def deployed(run: Run) -> None:
@@ -61,7 +66,7 @@ def says_that_nothing_changed(run: Run) -> None:
 
 def deploys(cluster: Cluster, variant: Variant, *, by_lbctl: bool) -> None:
     """Over what is there. By lbctl or by plain pyinfra: both end in the same state, and either's second run says so."""
-    cluster.declare(variant)
+    declares(cluster, variant)
     if by_lbctl:
         done = cluster.lbctl("deploy", "--yes")
         assert done.status == 0, done.output

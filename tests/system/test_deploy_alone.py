@@ -3,7 +3,7 @@
 import pytest
 
 from cluster.vocabulary import Mode, ReturnPath
-from tests.system.forms import changes_nothing, deployed, deploys, is_accepted, path, serves
+from tests.system.forms import changes_nothing, declares, deployed, deploys, is_accepted, path, serves
 from tests.system.machines import Cluster
 from tests.variants import Variant
 
@@ -28,7 +28,7 @@ OTHERS = [
 @pytest.mark.parametrize("variant", OTHERS, ids=lambda variant: variant.name)
 def test_other_ways(cluster: Cluster, variant: Variant) -> None:
     """Return paths, and what directors must agree on, changed on a pair that serves."""
-    cluster.declare(variant)
+    declares(cluster, variant)
     deployed(cluster.pyinfra())
     is_accepted(cluster)
     serves(cluster, variant)
