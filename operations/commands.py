@@ -64,7 +64,8 @@ unless() { # WORDS COMMAND…: failing with these words is no failure
   answer=$("$@" 2>&1) || case $answer in *"$words"*) ;; *) echo "$answer" >&2; return 1;; esac
 }
 enabled() { # UNIT: at the next boot, too. One that is already is left alone: a SysV script registered anew takes seconds
-  [ "$(systemctl is-enabled "$1" 2>/dev/null)" = enabled ] || { systemctl -q --no-reload enable "$1"; missed=yes; }
+  for link in /etc/systemd/system/*.wants/"$1"; do [ ! -e "$link" ] || return 0; done
+  systemctl -q --no-reload enable "$1"; missed=yes
 }
 reread() { # UNIT…: systemd reads its files again, all of them, if it has missed something about these
   case $missed$(systemctl show -p NeedDaemonReload "$@") in *yes*|'') systemctl daemon-reload;; esac
