@@ -10,10 +10,21 @@ from tests.variants import WRITERS, Variant
 _MODES = ["dr", "tun", "nat", "dr", "nat", "tun", "dr", "tun", "nat"]
 _WRITERS = [writer for writer in WRITERS for _ in range(3)]
 
+# Between them each mode with each writer once, and each change of mode.
+_SHORT = {
+    2: [("dr", "persistent"), ("tun", "elected"), ("dr", "elected"), ("nat", "persistent"), ("tun", "ranked")],
+    1: [("tun", "persistent"), ("nat", "elected"), ("dr", "ranked"), ("nat", "ranked")],
+}
+
 
 def path(directors: int) -> list[Variant]:
     """Each form with so many directors, deployed over the one before it."""
     return [Variant(Mode(m), w, directors) for m, w in zip(_MODES, _WRITERS, strict=True)]
+
+
+def short_path(directors: int) -> list[Variant]:
+    """Those of them that `make test` has time for."""
+    return [Variant(Mode(m), w, directors) for m, w in _SHORT[directors]]
 
 
 def declares(cluster: Cluster, variant: Variant) -> None:
