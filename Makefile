@@ -34,7 +34,8 @@ demo: venv system
 ## make test            every test but the long ones
 # Two workers, each with a lab of its own: a test waits more than it computes. A file's tests stay together and in order.
 WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
-test: venv system lint types floors
+test: venv system
+	@$(MAKE) --no-print-directory -j 3 --output-sync=target lint types floors
 	@$(VENV)/bin/pytest $(WORKERS) --durations=15 -m "not soak" tests
 
 ## make soak            the long ones: reboots, interruptions at each step

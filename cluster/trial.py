@@ -5,8 +5,7 @@ director changes, the passive one shows that each server answers by the new meth
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address
 
 from cluster.declaration import Declaration
@@ -18,16 +17,6 @@ from cluster.vocabulary import Mode
 CONNECTIONS = 6
 """To each endpoint. MySQL counts one that says nothing as an error of its client, and shuts a client out after a hundred in a row
 (max_connect_errors)."""
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """What came of the connections to one endpoint."""
-
-    endpoint: str
-    answered: int
-    servers: frozenset[IPv4Address]
-    """Who took those that were answered."""
 
 
 def tried(declaration: Declaration, director: str, seen: HostState) -> tuple[Endpoint, ...]:
@@ -57,28 +46,20 @@ def _gateway(declaration: Declaration) -> Iterable[IPv4Address]:
     return () if declaration.nat.gateway is None else (declaration.nat.gateway,)
 
 
-def read(lines: Iterable[str]) -> tuple[Attempt, ...]:
-    """From what a trial printed: `open ENDPOINT` for each connection that was answered, `by ENDPOINT ADDRESS` for each server."""
-    answered, servers, order = Counter[str](), dict[str, set[IPv4Address]](), list[str]()
-    for words in (line.split() for line in lines):
-        if words[:1] == ["try"]:
-            order.append(words[1])
-        elif words[:1] == ["open"]:
-            answered[words[1]] += 1
-        elif words[:1] == ["by"]:
-            servers.setdefault(words[1], set()).add(IPv4Address(words[2]))
-    return tuple(Attempt(place, answered[place], frozenset(servers.get(place, ()))) for place in order)
+def read(lines: Iterable[str]) -> Mapping[str, int]:
+    """From what a trial printed, `open ENDPOINT` for each connection that came about: how many did, by endpoint."""
+    return Counter(words[1] for words in map(str.split, lines) if words[:1] == ["open"])
 
 
-def against(declaration: Declaration, director: str, wanted: Sequence[Endpoint], seen: Sequence[Attempt]) -> str | None:
+def against(
+    declaration: Declaration, director: str, wanted: Sequence[Endpoint], answered: Mapping[str, int]
+) -> str | None:
     """What speaks against the declared method after a trial on `director`; None when nothing does."""
-    by_place = {attempt.endpoint: attempt for attempt in seen}
     for endpoint in wanted:
-        attempt = by_place.get(str(endpoint))
-        answered = attempt.answered if attempt else 0
-        if answered < CONNECTIONS:
+        lost = CONNECTIONS - answered.get(str(endpoint), 0)
+        if lost > 0:
             return (
-                f"a trial on {director}: {CONNECTIONS - answered} of {CONNECTIONS} connections to {endpoint} by "
+                f"a trial on {director}: {lost} of {CONNECTIONS} connections to {endpoint} by "
                 f"{Mode(declaration.mode)} got no answer"
             )
     return None

@@ -22,17 +22,21 @@ WAIT = 120
 """Seconds that a script waits for the one of an earlier run."""
 
 PRELUDE = (
-    f"lock={LOCK} said=/run/lbctl.said wait={WAIT}\n"
+    f"lock={LOCK} said=/run/lbctl.said wait={WAIT} missed=\n"
     """\
 set -u
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 umask 022
 previous=/var/lib/lbctl/previous before=/var/lib/lbctl/before/sysctl
 keep() { # FILE: the previous one stays readable for root
-  [ ! -e "$1" ] || { (umask 077; mkdir -p "$previous") && cp -p "$1" "$previous/$(echo "${1#/}" | tr / :)"; }
+  [ -e "$1" ] || return 0
+  [ -d "$previous" ] || (umask 077; mkdir -p "$previous")
+  name=${1#/}
+  while :; do case $name in */*) name=${name%%/*}:${name#*/};; *) break;; esac; done
+  cp -p "$1" "$previous/$name"
 }
 stage() { # FILE MODE: standard input becomes a temporary file beside FILE, whose name is in $staged
-  mkdir -p "${1%/*}"
+  [ -d "${1%/*}" ] || mkdir -p "${1%/*}"
   staged=${1%/*}/.${1##*/}.lbctl
   (umask 077; cat >"$staged") && chmod "$2" "$staged" && sync "$staged" || { rm -f "$staged"; return 1; }
 }
@@ -44,7 +48,7 @@ put() { # FILE MODE
 setting() { # KEY PATH VALUE: the value from before our first change is kept for the day it is taken back
   file=/proc/sys/$2
   [ -e "$file" ] || { echo "kernel setting $1 is not there" >&2; return 1; }
-  mkdir -p "${before%/*}"
+  [ -d "${before%/*}" ] || mkdir -p "${before%/*}"
   grep -q "^$1 = " "$before" 2>/dev/null || { echo "$1 = $(cat "$file")" >>"$before"; sync "$before"; }
   echo "$3" >"$file"
 }
@@ -59,13 +63,21 @@ unless() { # WORDS COMMAND…: failing with these words is no failure
   words=$1; shift
   answer=$("$@" 2>&1) || case $answer in *"$words"*) ;; *) echo "$answer" >&2; return 1;; esac
 }
+enabled() { # UNIT: at the next boot, too. One that is already is left alone: a SysV script registered anew takes seconds
+  for link in /etc/systemd/system/*.wants/"$1"; do [ ! -e "$link" ] || return 0; done
+  systemctl -q --no-reload enable "$1"; missed=yes
+}
+reread() { # UNIT…: systemd reads its files again, all of them, if it has missed something about these
+  case $missed$(systemctl show -p NeedDaemonReload "$@") in *yes*|'') systemctl daemon-reload;; esac
+}
 alone() { # FUNCTION: while no other script of ours changes this host; what it says is told when it has ended
   exec 9>>"$lock"
   flock -w "$wait" 9 || { echo "an earlier run is still at work on this host, for more than $wait s" >&2; exit 75; }
-  (umask 077; : >"$said.out"; : >"$said.err")
+  umask 077; : >"$said.out"; : >"$said.err"; umask 022
   (set -e; "$1") </dev/null >"$said.out" 2>"$said.err"
   status=$?
-  cat "$said.out"; cat "$said.err" >&2
+  [ ! -s "$said.out" ] || cat "$said.out"
+  [ ! -s "$said.err" ] || cat "$said.err" >&2
   rm -f "$said.out" "$said.err"
   exit $status
 }
@@ -116,20 +128,24 @@ def _packages(found: Iterable[Difference]) -> list[str]:
 
 
 def _units(found: Sequence[Difference]) -> list[str]:
-    """What systemd must do, after everything else is in place."""
-    lines = []
-    if any(d.kind == "unit" or (d.kind == "file" and d.item.path.startswith("/etc/systemd/")) for d in found):
+    """What systemd must do, after everything else is in place. It reads all files of all units again, which takes its time: once,
+    and only where it must.
+    """
+    units = [d.item for d in found if d.kind == "unit" and d.action is Action.BUILD]
+    lines = [f"enabled {quote(unit.name)}" for unit in units]
+    gone = any(d.kind == "unit" and d.action is Action.REMOVE for d in found)
+    if gone or any(d.kind == "file" and d.item.path.startswith("/etc/systemd/") for d in found):
         lines.append("systemctl daemon-reload")
-    lines += [_start(d.item) for d in found if d.kind == "unit" and d.action is Action.BUILD]
-    return lines
+    elif units:
+        lines.append(f"reread {' '.join(quote(unit.name) for unit in units)}")
+    return lines + [_start(unit) for unit in units]
 
 
 def _start(unit: Unit) -> str:
     name = quote(unit.name)
     if unit.reload:
-        reload = f"if systemctl -q is-active {name}; then systemctl reload {name}; else systemctl start {name}; fi"
-        return f"systemctl -q enable {name}; {reload}"
-    return f"systemctl -q enable {name}; systemctl restart {name}"
+        return f"if systemctl -q is-active {name}; then systemctl reload {name}; else systemctl start {name}; fi"
+    return f"systemctl restart {name}"
 
 
 def restart(unit: str) -> str:
@@ -227,7 +243,8 @@ def _add_user(name: str) -> str:
 
 
 def _remove_unit(unit: Unit) -> str:
-    return f"systemctl -q disable --now {quote(unit.name)}; rm -f /run/lbctl/{quote(unit.name)}"
+    # systemd reads its files again at the end of the script, once.
+    return f"systemctl -q --no-reload disable --now {quote(unit.name)}; rm -f /run/lbctl/{quote(unit.name)}"
 
 
 def _mend(mend: Mend) -> str:

@@ -1,6 +1,8 @@
 """The cluster's other hosts, as one host's operations see them."""
 
+import gevent
 from pyinfra.api import Host
+from pyinfra.context import ctx_host, ctx_state
 
 from cluster.observed import HostState
 from cluster.still_used import modes_now
@@ -25,9 +27,21 @@ def directors(host: Host) -> list[Host]:
     return [other for other in members(host, "directors") if other.connected]
 
 
-def states(host: Host, group: str) -> dict[str, HostState | None]:
-    """What was seen on each host of a group, "directors" or "real_servers"; None for one that cannot be asked."""
-    return {observation.name_of(other): state_of(other) for other in members(host, group)}
+def states(host: Host, name: str) -> dict[str, HostState | None]:
+    """What was seen on each host of a group, "directors" or "real_servers"; None for one that cannot be asked.
+
+    Those that must be looked at are asked side by side.
+    """
+    group = members(host, name)
+    unknown = [other for other in group if other.connected and not observation.known(other)]
+    if len(unknown) > 1:
+        gevent.joinall([gevent.spawn(_beside, other) for other in unknown], raise_error=True)
+    return {observation.name_of(other): state_of(other) for other in group}
+
+
+def _beside(host: Host) -> HostState | None:
+    with ctx_state.use(host.state), ctx_host.use(host):
+        return state_of(host)
 
 
 def state_of(host: Host) -> HostState | None:

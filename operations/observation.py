@@ -85,6 +85,12 @@ def seen(host: Host) -> HostState:
         return memory.state
 
 
+def known(host: Host) -> bool:
+    """Whether `seen` need not look."""
+    memory = _memory(host)
+    return bool(memory.silent) or (memory.state is not None and time.monotonic() - memory.at <= FRESH)
+
+
 def inherit(before: Host, after: Host) -> None:
     """The same host in the next run: what was seen of it is still good for as long as it would have been."""
     old, new = _memory(before), _memory(after)

@@ -148,20 +148,23 @@ def settled(
     pyinfra hands over state and host only to parameters of these names, and only then takes a result of False as failure.
     """
     del state
-    found = watched(host, lacking, seconds)
+    # What changed the host has had what was known of it forgotten: what is known was seen since.
+    found = watched(host, lacking, seconds, anew=False)
     if found is not None:
         host.log_styled(f"{what}: changed, but after {seconds} s {found}", fg="red", log_func=logger.error)
     return found is None
 
 
-def watched(host: Host, lacking: Callable[[Host], str | None], seconds: float) -> str | None:
-    """Looks until `lacking` finds nothing, for so many seconds at most; what it found last."""
+def watched(host: Host, lacking: Callable[[Host], str | None], seconds: float, *, anew: bool = True) -> str | None:
+    """Looks until `lacking` finds nothing, for so many seconds at most; what it found last. `anew`: already the first time."""
     deadline = time.monotonic() + seconds
     while True:
-        observation.forget(host)
+        if anew:
+            observation.forget(host)
         found = lacking(host)
         if found is None or time.monotonic() > deadline:
             return found
+        anew = True
         time.sleep(0.2)
 
 

@@ -27,12 +27,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-LONGEST = ("test_deploy.py", "test_deploy_alone.py")
-"""Two workers take whole files, in order: what begins last should not be what lasts longest."""
+LONGEST = (
+    "test_deploy.py",
+    "test_deploy_alone.py",
+    "test_faults.py",
+    "test_secrets.py",
+    "test_pools.py",
+    "test_failover.py",
+    "test_boot.py",
+    "test_lab_machines.py",
+)
+"""Two workers take whole files, in this order, then others with machines, then what takes seconds: what begins last should not
+be what lasts longest.
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+    with_machines = {item.path for item in items if item.get_closest_marker("lab")}
+
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        name = item.path.name
+        return LONGEST.index(name) if name in LONGEST else len(LONGEST), item.path not in with_machines
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pytest
 from cluster.difference import Action, Difference, differences
 from cluster.footprint import ALL_MODES, Blueprint
 from cluster.observed import BusyError, HostState, parse
-from cluster.parts import File, Rule, Thing, staged_path
+from cluster.parts import LOCK, File, Rule, Thing, staged_path
 from cluster.vocabulary import Mode
 from facts.state import script as look
 from operations.commands import script
@@ -43,6 +43,11 @@ def seen(bare: Bare, blueprint: Blueprint = BLUEPRINT) -> HostState:
     return parse(bare.run(look(asked_of(blueprint, "db1"))))
 
 
+def released(bare: Bare) -> None:
+    """Whoever was killed holds the lock for a moment more, until the kernel has cleared it away."""
+    bare.run(f"[ ! -e {LOCK} ] || flock -w 60 -s {LOCK} true")
+
+
 def still_to_do(bare: Bare, modes: frozenset[Mode]) -> list[Difference]:
     footprint = BLUEPRINT.footprint("db1", modes) if modes else ()
     return [d for d in differences(footprint, KNOWN, seen(bare)) if d in held((d,)) or d.kind == "half-written file"]
@@ -64,6 +69,7 @@ def cut(bare: Bare, text: str, place: int) -> bool:
         timeout=120,
         start_new_session=True,
     )
+    released(bare)
     return done.returncode != 0
 
 

@@ -10,7 +10,7 @@ import pytest
 from cluster.difference import Action, Difference, differences
 from cluster.footprint import ALL_MODES, Blueprint
 from cluster.observed import HostState, parse
-from cluster.parts import File, Thing
+from cluster.parts import File, Thing, Unit
 from cluster.vocabulary import Mode
 from facts.state import script as look
 from operations.commands import check_script, script
@@ -65,8 +65,9 @@ def test_every_kind_is_in_the_script_in_its_order(form: Variant) -> None:
         "unless 'File exists' ip rule add pref 100 from 10.0.0.1 ipproto tcp sport 3306 lookup 100",
         "id -u clustercheck >/dev/null 2>&1 || useradd --system",
         "$(command -v mariadb || command -v mysql) --no-defaults -S /run/mysqld/mysqld.sock",
+        "enabled lbctl-clustercheck.service",
         "systemctl daemon-reload",
-        "systemctl -q enable lbctl-clustercheck.service; systemctl restart lbctl-clustercheck.service",
+        "systemctl restart lbctl-clustercheck.service",
     ]
     assert places(text, expected) == sorted(places(text, expected))
     director = script(from_bare(blueprint, "lb1"), checked=(CONF,))
@@ -85,7 +86,7 @@ def test_what_is_removed_is_removed_in_the_order_that_hurts_nobody() -> None:
     """The unit that would put a rule back, the rule, its routes; and virtual addresses before ARP speaks again."""
     text = script(to_bare(Variant(Mode.NAT).blueprint, "db1"))
     expected = [
-        "systemctl -q disable --now lbctl-return-path.service",
+        "systemctl -q --no-reload disable --now lbctl-return-path.service",
         "unless 'No such file or directory' ip rule del pref 100",
         "unless 'No such process' ip route del default via 10.0.0.12",
         "unless 'Cannot find device' unless 'Cannot assign requested address' ip addr del 10.0.0.10/32 dev dummy0",
@@ -163,8 +164,45 @@ def test_units_are_started_after_everything_else(bare: Bare) -> None:
     assert called[0].startswith("apt-get -q -y")
     assert called[0].endswith("install --no-install-recommends python3")
     services = ("lbctl-segment-size", "lbctl-return-path", "lbctl-gateway-watch", "lbctl-clustercheck")
-    started = [f"systemctl {verb} {name}.service" for name in services for verb in ("-q enable", "restart")]
-    assert called[called.index("systemctl daemon-reload") + 1 :] == started
+    asked = [f"systemctl -q --no-reload enable {name}.service" for name in services]
+    started = [f"systemctl restart {name}.service" for name in services]
+    assert called[called.index(asked[0]) :] == [*asked, "systemctl daemon-reload", *started]
+
+
+def answering(bare: Bare, answers: str) -> None:
+    """Puts a systemctl there that is asked and answers so: cases of a shell, by what it is asked."""
+    bare.run(
+        "rm -f /usr/local/sbin/systemctl; cat >/usr/local/sbin/systemctl <<'END'\n#!/bin/sh\n"
+        f'echo "systemctl $*" >>/run/test/called\ncase $* in {answers} esac\nEND\nchmod 755 /usr/local/sbin/systemctl'
+    )
+
+
+@pytest.mark.namespace
+@pytest.mark.parametrize(("stale", "reads"), [("no", []), ("yes", ["systemctl daemon-reload"])])
+def test_keepalived_is_reloaded_and_nothing_more(bare: Bare, stale: str, reads: list[str]) -> None:
+    """Enabled already, it is not enabled again, and systemd reads no files that it knows."""
+    answering(bare, f"show*) echo NeedDaemonReload={stale};;")
+    wants = "/etc/systemd/system/multi-user.target.wants"
+    bare.run(f"mkdir -p {wants}; ln -s /bin/true {wants}/keepalived.service")
+    unit = Unit("keepalived.service", revision="1", reload=True, ours=False)
+    bare.run(script([Difference(Thing.KEEPALIVED, Action.BUILD, unit, "unit", "")]))
+    assert bare.called() == [
+        "systemctl show -p NeedDaemonReload keepalived.service",
+        *reads,
+        "systemctl -q is-active keepalived.service",
+        "systemctl reload keepalived.service",
+    ]
+
+
+@pytest.mark.namespace
+def test_systemd_is_told_of_what_was_enabled(bare: Bare) -> None:
+    """After --no-reload it does not notice by itself. A link to a unit that is gone is no reason to leave it."""
+    answering(bare, "show*) echo NeedDaemonReload=no;;")
+    wants = "/etc/systemd/system/multi-user.target.wants"
+    bare.run(f"mkdir -p {wants}; ln -s /nowhere {wants}/x.service")
+    bare.run(script([Difference(Thing.RETURN_PATH, Action.BUILD, Unit("x.service"), "unit", "")]))
+    called = [*map(bare.called().index, ("systemctl -q --no-reload enable x.service", "systemctl daemon-reload"))]
+    assert called == sorted(called)
 
 
 OLD = File("/etc/keepalived/keepalived.conf", "old\n" * 500)

@@ -3,17 +3,33 @@
 from cluster.keepalived import floating_addresses
 from cluster.vocabulary import Mode, ReturnPath
 from lab.topology import CLIENT
-from tests.system.machines import Cluster, Run
+from tests.system.machines import PATIENT, Cluster, Run
 from tests.variants import WRITERS, Variant
 
 # Each mode is entered from each other one.
 _MODES = ["dr", "tun", "nat", "dr", "nat", "tun", "dr", "tun", "nat"]
 _WRITERS = [writer for writer in WRITERS for _ in range(3)]
 
+# Between them each mode with each writer once, and each change of mode.
+_SHORT = {
+    2: [("dr", "persistent"), ("tun", "elected"), ("dr", "elected"), ("nat", "persistent"), ("tun", "ranked")],
+    1: [("tun", "persistent"), ("nat", "elected"), ("dr", "ranked"), ("nat", "ranked")],
+}
+
 
 def path(directors: int) -> list[Variant]:
     """Each form with so many directors, deployed over the one before it."""
     return [Variant(Mode(m), w, directors) for m, w in zip(_MODES, _WRITERS, strict=True)]
+
+
+def short_path(directors: int) -> list[Variant]:
+    """Those of them that `make test` has time for."""
+    return [Variant(Mode(m), w, directors) for m, w in _SHORT[directors]]
+
+
+def declares(cluster: Cluster, variant: Variant) -> None:
+    """With health checks that are in no hurry: usual ones take a fifth of a processor for each lab, and are what others test."""
+    cluster.declare(variant, **PATIENT)
 
 
 def deployed(run: Run) -> None:
@@ -61,7 +77,7 @@ def says_that_nothing_changed(run: Run) -> None:
 
 def deploys(cluster: Cluster, variant: Variant, *, by_lbctl: bool) -> None:
     """Over what is there. By lbctl or by plain pyinfra: both end in the same state, and either's second run says so."""
-    cluster.declare(variant)
+    declares(cluster, variant)
     if by_lbctl:
         done = cluster.lbctl("deploy", "--yes")
         assert done.status == 0, done.output
