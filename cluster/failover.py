@@ -84,6 +84,15 @@ def known(lines: Iterable[str]) -> Known:
     return frozenset(tuple(words[1:7]) for words in found if len(words) > 7 and words[7] == "ESTABLISHED")  # noqa: PLR2004
 
 
+def clients_by_server(connections: Known) -> dict[IPv4Address, frozenset[str]]:
+    """Where the clients of these connections are, ADDRESS:PORT, for each server that has them."""
+    found: dict[IPv4Address, set[str]] = {}
+    for client, port, _, _, server, _ in connections:
+        place = f"{IPv4Address(int(client, 16))}:{int(port, 16)}"
+        found.setdefault(IPv4Address(int(server, 16)), set()).add(place)
+    return {server: frozenset(places) for server, places in found.items()}
+
+
 def of_clients(connections: Known, declaration: Declaration) -> Known:
     """Without those that directors made themselves."""
     own = {f"{int(IPv4Address(director.address)):08X}" for director in declaration.director.values()}

@@ -1,13 +1,15 @@
 """A planned failover, watched: the connection tables are equal first, then the active director hands over."""
 
 import time
+from ipaddress import IPv4Address
 from typing import Any
 
 import gevent
 
 from cluster.errors import HostError, RefusedError
-from cluster.failover import Cost, Known, Move, known, of_clients
+from cluster.failover import Cost, Known, Move, clients_by_server, known, of_clients
 from cluster.keepalived import floating_addresses
+from cluster.vocabulary import Mode, ReturnPath
 from fleet.line import Answer, Line
 from fleet.lock import Say
 from fleet.session import Session
@@ -16,6 +18,8 @@ EQUAL_WITHIN = 60
 """Seconds for the passive director to learn of all connections."""
 STOP_LIMIT = 60
 """Seconds for keepalived to stop, which takes as long as it forwards for its heir, or to start."""
+ASKED_AT_MOST = 200
+"""Connections that one server is asked about."""
 TAKEN_WITHIN = 12
 """Seconds for the passive director to take over."""
 
@@ -79,6 +83,31 @@ def _known(session: Session, line: Line) -> Known:
     return of_clients(known(answer.lines), session.blueprint.declaration)
 
 
+def _stand(session: Session, connections: Known) -> Known:
+    """Of connections that a director remembers, those that stand at their server. Others have ended where it could not see that:
+    on the way through another director, which was active then.
+    """
+    declaration = session.blueprint.declaration
+    if declaration.nat.return_path is ReturnPath.SNAT and declaration.mode is Mode.NAT:
+        return connections  # servers see no clients
+    ended = set()
+    by_server = clients_by_server(connections)
+    for name, server in declaration.real_server.items():
+        places = sorted(by_server.get(server.address, ()))
+        if not 0 < len(places) <= ASKED_AT_MOST:
+            continue
+        wanted = " or ".join(f"dst {place}" for place in places)
+        answer = session.connect(name).tell(f"ss -Htn state established '( {wanted} )'\n")
+        there = {words[3] for words in map(str.split, answer.lines) if len(words) > 3}  # noqa: PLR2004 (queues, two ends)
+        ended |= set() if answer.failed else {(server.address, place) for place in places if place not in there}
+    return frozenset(c for c in connections if not ended & _at(c))
+
+
+def _at(connection: tuple[str, ...]) -> set[tuple[IPv4Address, str]]:
+    ((server, places),) = clients_by_server(frozenset({connection})).items()
+    return {(server, place) for place in places}
+
+
 def _equal(session: Session, move: Move, source: Line, target: Line, say: Say, *, force: bool) -> Known:
     """The connections that both know, once the passive director knows all that the active one has."""
     if not session.blueprint.declaration.vrrp.synchronise_connections:
@@ -89,7 +118,7 @@ def _equal(session: Session, move: Move, source: Line, target: Line, say: Say, *
         there = _known(session, source)
         missing = there - _known(session, target)
         # Those that ended between the two looks are not missing.
-        missing &= _known(session, source)
+        missing = _stand(session, missing & _known(session, source))
         if not missing:
             return there
         if time.monotonic() > deadline:

@@ -1,11 +1,12 @@
 """A planned failover: who hands over to whom, and when it must not begin."""
 
 from dataclasses import replace
+from ipaddress import IPv4Address
 
 import pytest
 
 from cluster.errors import LbctlError
-from cluster.failover import Move, known, move, of_clients
+from cluster.failover import Move, clients_by_server, known, move, of_clients
 from cluster.observed import HostState
 from cluster.vocabulary import Mode
 from tests.cluster.states import director
@@ -71,3 +72,8 @@ def test_connections_of_clients_are_compared() -> None:
     found = known(TABLE.splitlines())
     assert len(found) == 2
     assert {connection[0] for connection in of_clients(found, D)} == {"0A000005"}
+
+
+def test_who_is_to_be_asked_whether_a_connection_stands() -> None:
+    found = clients_by_server(of_clients(known(TABLE.splitlines()), D))
+    assert found == {IPv4Address("10.0.0.1"): frozenset({"10.0.0.5:40000"})}
