@@ -1,5 +1,7 @@
 """An operator changes a cluster that clients work with: nobody notices, whatever is changed."""
 
+import time
+
 import pytest
 
 from cluster.errors import Exit
@@ -11,6 +13,9 @@ from tests.variants import PASSWORD, Variant
 
 # Minutes each, and not yet dependable: docs/development.md, "The long tests".
 pytestmark = [pytest.mark.lab, pytest.mark.soak]
+
+BEFORE_CRASH = 8
+"""Seconds after which a director has heard of all connections of the other one."""
 
 
 def well(run: Run) -> Run:
@@ -99,6 +104,52 @@ def test_a_director_comes_to_one_that_is_alone_and_leaves(cluster: Cluster, mode
     assert at_rest(cluster) == "lb2"
     nothing_to_do(cluster)
     assert cluster.on("lb1", "ls /var/lib/lbctl /etc/keepalived/keepalived.conf 2>/dev/null; true") == ""
+
+
+def test_a_director_that_came_goes_by_rollback(cluster: Cluster) -> None:
+    deployed(cluster, Variant(Mode.DR, directors=1))
+    before = cluster.file.read_text()
+    well(cluster.lbctl("director", "add", "lb2", "--address", "10.0.0.6", "--yes"))
+    cluster.reread()
+    at_rest(cluster)
+    with at_work(cluster) as seen:
+        well(cluster.lbctl("rollback", "--yes"))
+    nobody_noticed(seen)
+    nobody_owned_twice(seen)
+    assert cluster.file.read_text() == before
+    cluster.reread()
+    assert at_rest(cluster) == "lb1"
+    nothing_to_do(cluster)
+
+
+def test_a_dead_director_is_taken_out(cluster: Cluster) -> None:
+    """The active one loses power: that costs what a crash costs, and to take it out costs nothing more."""
+    first = deployed(cluster, Variant(Mode.DR))
+    (second,) = set(cluster.declaration.director) - {first}
+    text = cluster.file.read_text()
+    try:
+        with at_work(cluster) as crash:
+            time.sleep(BEFORE_CRASH)
+            cluster.lab.power_off(first)
+            wait_until(lambda: cluster.on(second, "ip -o addr show dev eth0 to 10.0.0.10/32"), f"{second} takes over")
+        assert crash.summary.cut == {}, str(crash.summary)
+        refused = cluster.lbctl("director", "remove", first, "--yes")
+        assert "--dead" in refused.output
+        assert refused.status == Exit.REFUSED, refused.output
+        with at_work(cluster) as seen:
+            well(cluster.lbctl("director", "remove", first, "--dead", "--yes"))
+        nobody_noticed(seen)
+        nobody_owned_twice(seen)
+        cluster.reread()
+        assert list(cluster.declaration.director) == [second]
+        nothing_to_do(cluster)
+    finally:
+        cluster.lab.power_on(first)
+    # It comes back, and is declared again.
+    cluster.file.write_text(text)
+    cluster.reread()
+    well(cluster.lbctl("deploy", "--yes"))
+    at_rest(cluster)
 
 
 @pytest.mark.soak
