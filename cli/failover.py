@@ -1,12 +1,15 @@
 """`lbctl failover`: another director takes over, while clients are served."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.changing import Json, Yes, confirmed
+from cli.changing import Json, OnlyPlan, Yes, confirmed
 from cli.output import as_json
 from cli.session import ClusterOption, cluster_file, of
+
+if TYPE_CHECKING:
+    from cluster.failover import Move
 
 
 def failover(
@@ -18,6 +21,7 @@ def failover(
     force: Annotated[
         bool, typer.Option("--force", help="Also while the new one does not know all connections: they are cut.")
     ] = False,
+    only_plan: OnlyPlan = False,
     yes: Yes = False,
     json_: Json = False,
     cluster: ClusterOption = None,
@@ -27,7 +31,7 @@ def failover(
     Only when it knows all connections that stand. The old one forwards until the new one holds the addresses, and is a backup
     then; the same command again returns. What it cost is said.
 
-    Example:  lbctl failover
+    Example:  lbctl failover --plan
               lbctl failover --to lb2 --yes
     """
     from fleet import source  # noqa: PLC0415 (as below: loaded late)
@@ -43,6 +47,9 @@ def failover(
 
     with Session(blueprint) as session:
         wanted = move(blueprint.declaration, session.observe(), to)
+        if only_plan:
+            _show(wanted, as_json_=json_)
+            return
         confirmed(f"Hand over from {wanted.source} to {wanted.target}?", yes=yes or json_)
         of(ctx).state = "lbctl plan says who holds the addresses; lbctl deploy starts a director that was stopped"
         say = printing.note(json_)
@@ -59,3 +66,15 @@ def failover(
     lost = cost.before - cost.known
     color = typer.colors.RED if lost else typer.colors.GREEN
     typer.secho(f"Established connections: {cost.before}, of which {wanted.target} knows {cost.known}.", fg=color)
+
+
+def _show(wanted: "Move", *, as_json_: bool) -> None:
+    if as_json_:
+        as_json({"from": wanted.source, "to": wanted.target})
+        return
+    typer.echo(f"""{wanted.source} holds the addresses; {wanted.target} would take over:
+  gate  {wanted.target} knows every established connection of {wanted.source}
+  1     {wanted.source}: keepalived restarts; the kernel forwards until {wanted.target} answers for the addresses
+  gate  {wanted.target} holds the addresses
+Established connections stay. A new one whose handshake is under way at that moment may be repeated by the client's kernel.
+Nothing was changed.""")

@@ -37,7 +37,7 @@ from cluster.manual import Leftovers, cleared, leftovers
 from cluster.observed import HostState
 from cluster.order import first_to_float, is_active, not_open, only_choices, runs_keepalived, standing_down, turns
 from cluster.parts import Thing
-from cluster.still_used import clung_to, modes_now, modes_to_keep, way_back
+from cluster.still_used import clung_to, modes_now, modes_to_keep, takes_over_early, way_back
 from cluster.vocabulary import Mode, Role
 
 
@@ -272,14 +272,16 @@ class _Planner:
                     yield f"{name}: nothing listens on port {port}, which directors send to"
 
     def refused(self, steps: tuple[Step, ...], seen: Mapping[str, HostState | None]) -> Iterator[tuple[str, str]]:
-        """Directors that would begin to send clients to a server that refuses them."""
+        """Directors that would begin to send clients to a server that refuses them, or would cut connections."""
         declaration = self.blueprint.declaration
         servers = {name: seen.get(name) for name in declaration.real_server}
         refusing = dict(self.told(servers, frozenset({declaration.mode})))
         for name in (name for step in steps if step.work is Work.CONFIGURE for name in step.changes):
             director = seen.get(name)
-            why = not_open(declaration, director, servers, refusing, starting=True) if director else None
-            if why:
+            if director is None:
+                continue
+            why = not_open(declaration, director, servers, refusing, starting=True)
+            if why := why or takes_over_early(declaration, name, seen, servers):
                 yield name, why
 
     def hand_edited(self, steps: tuple[Step, ...], seen: Mapping[str, HostState | None]) -> Iterator[tuple[str, str]]:

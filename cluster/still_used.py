@@ -7,7 +7,7 @@ from cluster.declaration import Declaration
 from cluster.footprint import ALL_MODES, Blueprint
 from cluster.keepalived import Endpoint
 from cluster.observed import Connection, HostState
-from cluster.order import CONNTRACK, other_way_back
+from cluster.order import CONNTRACK, is_active, other_way_back, runs_keepalived
 from cluster.parts import Thing
 from cluster.vocabulary import Mode, ReturnPath
 
@@ -159,3 +159,30 @@ def way_back(
 def _goes_another_way(declaration: Declaration, director: HostState) -> bool:
     """Whether this director sends by nat, which is not declared, or not so."""
     return Mode.NAT in director.modes and (declaration.mode is not Mode.NAT or other_way_back(declaration, director))
+
+
+def takes_over_early(
+    declaration: Declaration,
+    name: str,
+    directors: Mapping[str, HostState | None],
+    servers: Mapping[str, HostState | None],
+) -> str | None:
+    """Why director `name` must not be started: it would take over from the active one at once, by its priority, while clients are
+    connected by nat, which is not declared any more and which it has never served. None when nothing speaks against it.
+    """
+    seen = directors.get(name)
+    if declaration.mode is Mode.NAT or not declaration.vrrp.preempt or seen is None or runs_keepalived(seen):
+        return None
+    priority = declaration.director[name].priority
+    before = [
+        other
+        for other, state in directors.items()
+        if state and other in declaration.director and is_active(declaration, state)
+    ]
+    held = in_use_by(declaration, (Mode.NAT,), servers)
+    if not held or all(declaration.director[other].priority > priority for other in before):
+        return None
+    return (
+        f"it would take over from {before[0]} at once (vrrp.preempt, priority {priority}), and {len(held)} connections that came "
+        f"by nat would be cut: let it join before the mode changes, or when they have ended, or with a lower priority"
+    )

@@ -178,9 +178,8 @@ class Looker:
         self.options, self.selector = options, selector
         self.look = Look({}, time.monotonic())
         self.client: tuple[subprocess.Popen[bytes], socket.socket] | None = None
-        self.output = b""
         self.asked_at: float | None = None  # None: no look is under way
-        self.next_at = 0.0
+        self.output, self.next_at = b"", 0.0
 
     def turn(self, now: float) -> float:
         """Does what is due; says when something will be again."""
@@ -230,10 +229,9 @@ class Looker:
         self.asked_at, self.output = None, b""
         if self.client is not None:
             (process, ours), self.client = self.client, None
-            self.selector.unregister(ours)
-            ours.close()
-            process.kill()
-            process.wait()  # killed: it does not take long, and leaves no zombie
+            with process, ours:  # what was killed is waited for: it does not take long, and leaves no zombie
+                self.selector.unregister(ours)
+                process.kill()
 
 
 class Visitor(NamedTuple):
@@ -252,13 +250,19 @@ class Door:
         self.visitors: dict[int, Visitor] = {}  # by file descriptor, the eldest first
         self.closed = True
 
-    def turn(self, now: float) -> None:
+    def turn(self, now: float, *, ending: bool) -> None:
         look = self.looker.look
         # Who comes before the first look is over waits for it: "not known yet" is no reason to send nobody here.
-        if self.closed and (look.values or look.broken or now > look.at + self.looker.options.stale):
+        if self.closed and not ending and (look.values or look.broken or now > look.at + self.looker.options.stale):
             self.closed = self.selector.register(self.listener, selectors.EVENT_READ, (2, self.let_in)) is None
         for number in [number for number, visitor in self.visitors.items() if visitor.until <= now]:
             self.dismiss(number)
+
+    def waited_for(self) -> bool:
+        """At the end: whether somebody who came in has no answer yet. Who comes now is let in by the next run."""
+        if not self.closed:
+            self.closed = bool(self.selector.unregister(self.listener))
+        return any(not visitor.answered for visitor in self.visitors.values())
 
     def let_in(self) -> None:
         try:
@@ -299,9 +303,8 @@ class Door:
         self.visitors[number] = visitor
 
     def dismiss(self, number: int) -> None:
-        connection = self.visitors.pop(number).connection
-        self.selector.unregister(connection)
-        connection.close()
+        with self.visitors.pop(number).connection as connection:
+            self.selector.unregister(connection)
 
 
 class Journal:
@@ -346,24 +349,24 @@ def pass_on(selector: selectors.BaseSelector, seconds: float) -> None:
 
 
 def serve(options: Options) -> None:
-    stopping: list[int] = []
+    stopping: list[bytes] = []
     woken, wake = socket.socketpair()
     wake.settimeout(0)
     with woken, wake, selectors.DefaultSelector() as selector, listen(options) as listener:
         listener.settimeout(0)
         # A signal comes as an event like others: nothing is interrupted half-way, so no child is left behind.
-        selector.register(woken, selectors.EVENT_READ, (0, lambda: stopping.append(1)))
+        selector.register(woken, selectors.EVENT_READ, (0, lambda: stopping.append(woken.recv(9))))
         signal.set_wakeup_fd(wake.fileno())
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda number, _: stopping.append(number))
+            signal.signal(number, lambda *_: None)
         looker = Looker(options, selector)
         door, journal = Door(listener, looker), Journal()
         tell("READY=1", f"listening on {options.listen or 'all addresses'}, port {listener.getsockname()[1]}")
         ping_every, ping_at = int(os.environ.get("WATCHDOG_USEC", "0")) / 3e6, 0.0
-        while not stopping:
+        while not stopping or door.waited_for():
             now = time.monotonic()
             next_at = looker.turn(now)
-            door.turn(now)
+            door.turn(now, ending=bool(stopping))
             journal.turn(summary(looker.look, now, options), now)
             # systemd is told from the loop that looks and answers. A server that hangs does not stop it; a fault would.
             if ping_every and now >= ping_at:

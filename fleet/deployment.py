@@ -114,7 +114,7 @@ def preflight(session: Session, wanted: Plan, *, overwrite: bool) -> None:
         reasons = "\n  ".join(f"{host} is not changed: {why}" for host, why in wanted.refused.items())
         raise RefusedError(
             f"nothing was changed\n  {reasons}",
-            cure="or take that server out of rotation first: weight = 0 in the declaration",
+            cure="a server that would refuse may be taken out of rotation first: weight = 0 in the declaration",
         )
     rejected = {
         host: result.failed

@@ -16,8 +16,8 @@ from fleet.session import Session
 
 EQUAL_WITHIN = 60
 """Seconds for the passive director to learn of all connections."""
-STOP_LIMIT = 60
-"""Seconds for keepalived to stop, which takes as long as it forwards for its heir, or to start."""
+RESTART_LIMIT = 90
+"""Seconds for keepalived to stop, which takes as long as it forwards for its heir, and to start again."""
 ASKED_AT_MOST = 200
 """Connections that one server is asked about."""
 TAKEN_WITHIN = 12
@@ -35,15 +35,12 @@ def carry_out(session: Session, move: Move, say: Say, *, force: bool = False) ->
     watch = gevent.spawn(target.tell, _watch(str(floating[0])))
     # The watch has begun before anything stops.
     gevent.sleep(0.5)
-    stopped = source.tell("systemctl stop keepalived.service\n", STOP_LIMIT)
-    try:
-        seconds = _taken(watch, move)
-    finally:
-        started = source.tell("systemctl start keepalived.service\n", STOP_LIMIT)
-    if stopped.failed or started.failed:
+    # One job of systemd: whatever becomes of this program meanwhile, keepalived runs again afterwards, as a backup.
+    restarted = source.tell("systemctl restart keepalived.service\n", RESTART_LIMIT)
+    seconds = _taken(watch, move)
+    if restarted.failed:
         raise HostError(
-            f"{move.source}: keepalived did not {'stop' if stopped.failed else 'start again'}: "
-            f"{stopped.failed or started.failed}; {move.target} holds the addresses",
+            f"{move.source}: keepalived did not stop and start again: {restarted.failed}; {move.target} holds the addresses",
             cure="lbctl deploy starts it",
         )
     now = _known(session, target)

@@ -23,6 +23,7 @@ from cluster.order import (
     runs_keepalived,
 )
 from cluster.parts import Thing
+from cluster.still_used import takes_over_early
 from cluster.trial import against, can_try, tried
 from cluster.vocabulary import Role
 from facts.trial import attempt
@@ -94,6 +95,7 @@ def _reason(host: Host) -> str | None:
     return (
         not_ready(plan.declaration, seen, servers, lacking, failed_before, others=others)
         or not_open(plan.declaration, seen, servers, refusing)
+        or takes_over_early(plan.declaration, observation.name_of(host), states(host, "directors"), servers)
         or _trial(host, seen)
     )
 

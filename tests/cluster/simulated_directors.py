@@ -5,7 +5,7 @@ method puts dead servers back, for good; peers on different terms do not hear ea
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
@@ -90,13 +90,22 @@ class Directors:
         for name in self.states:
             self._hold(name)
 
-    def _master(self, members: Iterable[str]) -> str:
-        def rank(name: str) -> tuple[bool, int]:
-            instance = self.runs[name].configuration.instance
-            assert instance
-            return name in self.masters and not instance.preempt, instance.priority
+    def _master(self, members: Sequence[str]) -> str:
+        """RFC 5798, 6.4.2: a backup takes over from a master of a lower priority if it is itself told to preempt."""
+        instances = {name: self.runs[name].configuration.instance for name in members}
 
-        return max(members, key=rank)
+        def priority(name: str) -> int:
+            instance = instances[name]
+            assert instance
+            return instance.priority
+
+        now = max((name for name in members if name in self.masters), key=priority, default=None)
+        if now is None:
+            return max(members, key=priority)
+        challengers = [
+            name for name, each in instances.items() if each and each.preempt and priority(name) > priority(now)
+        ]
+        return max((now, *challengers), key=priority)
 
     def _hold(self, name: str) -> None:
         floating = {address for text in self.texts.values() for address in _floating(text)}

@@ -23,7 +23,7 @@ from cluster.observed import HostState
 from cluster.order import is_active, left_out, must_be_ready, not_open, not_ready, parted, standing_down, unsettled
 from cluster.parts import NETWORK, Thing, Unit
 from cluster.plan import Plan, Step, Work, plan
-from cluster.still_used import clung_to, modes_now, modes_to_keep, way_back
+from cluster.still_used import clung_to, modes_now, modes_to_keep, takes_over_early, way_back
 from cluster.vocabulary import Mode, Role
 from tests.cluster.simulated_directors import Directors, key_of
 from tests.cluster.simulated_host import applied, bare, in_order
@@ -241,6 +241,7 @@ class Operator:
             parted(self.declaration, name, directors, self.blueprint.contract)
             or not_ready(self.declaration, state, servers, lacking, failed, others=directors.values())
             or not_open(self.declaration, state, servers, refusing)
+            or takes_over_early(self.declaration, name, directors, servers)
         )
 
     def lacking(self, name: str, things: AbstractSet[Thing]) -> str | None:

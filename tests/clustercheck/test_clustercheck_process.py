@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -224,6 +225,20 @@ def test_a_signal_ends_it_at_once_and_nothing_is_left(server: Server, start: Sta
     (child,) = program.children()
     assert program.stop() == 0
     assert not Path(f"/proc/{child}").exists()
+
+
+def test_who_has_come_in_is_answered_before_the_end(start: Start) -> None:
+    """One who is let in and not answered takes it for a failed check."""
+    program = start()
+    until(lambda: program.says(200, "Synced"))
+    with program.connect() as visitor:
+        visitor.sendall(b"GET / HTTP/1.0\r\n")
+        until(lambda: program.says(200, "Synced"))  # who came later was answered: this one is in
+        os.kill(program.process.pid, signal.SIGTERM)
+        time.sleep(0.1)  # that it would have ended by now, and not more: it waits for a second
+        visitor.sendall(b"\r\n")
+        assert visitor.recv(100).startswith(b"HTTP/1.0 200 ")
+    assert program.process.wait(10) == 0
 
 
 def test_a_visitor_does_not_delay_the_end(start: Start) -> None:

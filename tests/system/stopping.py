@@ -32,8 +32,8 @@ if __name__ == "__main__":
 A_MOMENT = 0.15
 """Seconds after which a host that got a script is in the midst of it: most take half a second, installing takes longer."""
 
-CHANGES = ("timeout -k 10 ", "timeout -k 5 60 systemctl ")
-"""How commands begin that change something (`operations.thing.run`, `operations.keepalived.stopped`)."""
+CHANGES = ("timeout -k 10 ", "timeout -k 5 60 systemctl ", "timeout -k 5 90 ")
+"""How commands begin that change something (`operations.thing.run`, `operations.keepalived.stopped`, `fleet.failover`)."""
 
 
 class Stopper:

@@ -185,6 +185,9 @@ def test_failover_and_return(cluster: Cluster, mode: Mode) -> None:
     first = deployed(cluster, Variant(mode))
     (second,) = set(cluster.declaration.director) - {first}
     with at_work(cluster, new_per_second=5) as seen:
+        shown = well(cluster.lbctl("failover", "--plan")).output
+        assert "Nothing was changed" in shown
+        assert cluster.active() == first
         said = well(cluster.lbctl("failover", "--yes")).output
         assert f"{second} holds the addresses" in said
         assert cluster.active() == second
