@@ -80,7 +80,7 @@ def test_lbctl_takes_what_pages_show(page: Path, monkeypatch: pytest.MonkeyPatch
 def test_most_of_the_guide_is_seen() -> None:
     """The patterns above find lines at all."""
     found = [line for page in PAGES for line in lines(page)]
-    assert sum(line.whole for line in found if line.page == "guide.md") > 40
+    assert sum(line.whole for line in found if line.page.startswith("guide")) > 40
     assert {line.text.split()[1] for line in found if line.text != "lbctl"} >= set(COMMANDS)
 
 
