@@ -103,7 +103,7 @@ def run(ctx: typer.Context, cluster: str | None, asked: Asked, manner: Manner) -
     from fleet.session import Session  # noqa: PLC0415
 
     if not manner.json:
-        printing.which(change.blueprint.declaration)
+        printing.which(change.blueprint.declaration, change.blueprint.former)
     with Session(change.blueprint, overwrite=manner.overwrite, interrupted=printing.interrupted) as session:
         if not manner.only_plan:
             # Hosts that another operator's command is at work on would be waited for.
@@ -112,7 +112,7 @@ def run(ctx: typer.Context, cluster: str | None, asked: Asked, manner: Manner) -
         wanted = plan(session.blueprint, seen, session.unreachable)
         if asked.judge and not wanted.none_asked:
             asked.judge(session.blueprint, seen)
-        wanted = replace(wanted, notes=(*wanted.notes, *asked.notes, *_must_move(change)))
+        wanted = replace(wanted, notes=(*wanted.notes, *asked.notes, *_told_before(change)))
         if manner.only_plan:
             texts = deployment.texts(session, wanted) if manner.diff and not manner.json else None
             printing.plan(wanted, texts, as_json=manner.json)
@@ -144,11 +144,12 @@ def _change(path: Path, text: str, asked: Asked) -> "Change":
     )
 
 
-def _must_move(change: "Change") -> tuple[str, ...]:
-    from cluster.change import clients_must_move  # noqa: PLC0415
+def _told_before(change: "Change") -> tuple[str, ...]:
+    from cluster.change import afterwards, clients_must_move  # noqa: PLC0415
     from cluster.reading import read  # noqa: PLC0415
 
-    return clients_must_move(read(change.before, str(change.file)), change.blueprint.declaration)
+    before = read(change.before, str(change.file))
+    return (*clients_must_move(before, change.blueprint.declaration), *afterwards(change))
 
 
 def _do(

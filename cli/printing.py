@@ -22,9 +22,12 @@ def _console() -> Console:
     return Console(highlight=False, soft_wrap=True, emoji=False, markup=False)
 
 
-def which(declaration: Declaration) -> None:
-    """The cluster that is meant: two declarations may well name the same hosts."""
-    _console().print(f"Cluster {declaration.name}, mode {declaration.mode} ({declaration.source})", style="bold")
+def which(declaration: Declaration, former: Declaration | None = None) -> None:
+    """The cluster that is meant: two declarations may well name the same hosts. `former`: what it is changed from."""
+    mode = str(declaration.mode)
+    if former and former.mode is not declaration.mode:
+        mode = f"{former.mode} → {mode}"
+    _console().print(f"Cluster {declaration.name}, mode {mode} ({declaration.source})", style="bold")
 
 
 def plan(found: Plan, texts: Mapping[str, Mapping[str, str]] | None, *, as_json: bool = False) -> None:

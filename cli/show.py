@@ -16,13 +16,15 @@ def as_lines(plan: Plan, texts: Mapping[str, Mapping[str, str]] | None = None) -
         yield "red", f"{host} cannot be reached and is left out: {why}"
     for host, why in plan.hand_edited.items():
         yield "red", f"{host}: {why}"
+    shown: dict[tuple[str, ...], str] = {}
     for number, step in enumerate(plan.steps, start=1):
         yield "bold", f"{number}. {step.title}"
         for host, changes in step.changes.items():
             for change in changes:
                 yield ("green" if change.action is Action.BUILD else "yellow"), f"     {host:<8} {change.what}"
                 if texts is not None and change.kind == "file":
-                    yield from _difference(host, change.item, texts.get(host, {}), gone=change.action is Action.REMOVE)
+                    lines = _difference(host, change.item, texts.get(host, {}), gone=change.action is Action.REMOVE)
+                    yield from _once(shown, host, change.item.path, list(lines))
     for host, what in plan.told.items():
         yield "red", f"{host}: {what}"
     for note in plan.notes:
@@ -37,6 +39,17 @@ def _nothing_to_do(plan: Plan) -> tuple[str, str]:
     rest = " but for that" if plan.told else ""
     others = f"; not asked: {', '.join(plan.unreachable)}" if plan.unreachable else ""
     return "green", f"Nothing to do: every host that could be asked is as declared{rest}{others}."
+
+
+def _once(
+    shown: dict[tuple[str, ...], str], host: str, path: str, lines: list[tuple[str, str]]
+) -> Iterator[tuple[str, str]]:
+    """A difference; where another host has the same, whose it is. `shown`: those so far. Servers are mostly alike."""
+    first = shown.setdefault((path, *(line for _, line in lines[2:])), host)  # beyond two lines that name the host
+    if first == host or not lines:
+        yield from lines
+    else:
+        yield "dim", f"              the same as on {first}"
 
 
 def _difference(host: str, file: File, texts: Mapping[str, str], *, gone: bool) -> Iterator[tuple[str, str]]:

@@ -66,6 +66,16 @@ def clients_must_move(before: Declaration, after: Declaration) -> tuple[str, ...
     )
 
 
+def afterwards(change: Change) -> tuple[str, ...]:
+    """What follows once directors have changed, and so stands in no step of the plan that is made before."""
+    blueprint = change.blueprint
+    gone = sorted(blueprint.leaving & set(blueprint.group(Role.DIRECTOR)))
+    staying = set(blueprint.declaration.real_server) - blueprint.leaving
+    if not (gone and staying and blueprint.declaration.clustercheck_wanted):
+        return ()
+    return (f"then: clustercheck on real servers answers {', '.join(gone)} no more",)
+
+
 @dataclass(frozen=True)
 class Wait:
     """What stood when directors had changed, of which nothing may be left."""

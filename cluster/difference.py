@@ -116,7 +116,8 @@ class _Reasons:
             is_now = self.seen.sysctls.get(proc_path(key))
             # Some have several numbers, which the kernel shows with tabs between them.
             if is_now is None or is_now.split() != str(value).split():
-                yield "sysctl", (key, value), f"set {key} = {value} (is {is_now or 'not there yet'})"
+                so_far = " ".join(is_now.split()) if is_now else "not there yet"
+                yield "sysctl", (key, value), f"set {key} = {value} (is {so_far})"
 
     def packet_paths(self) -> Iterator[Found]:
         part, seen = self.part, self.seen

@@ -322,7 +322,10 @@ def _troubles(blueprint: Blueprint, found: Status) -> Iterator[str]:
         what = "1 difference" if count == 1 else f"{count} differences"
         yield f"{what} from the declaration on {hosts} (lbctl plan)"
     if found.unfinished and not found.under_way:
-        yield f"change {found.unfinished.number} ({found.unfinished.what}) was never finished (lbctl deploy)"
+        change = found.unfinished
+        both = "lbctl switch-mode --resume goes on, --abort goes back"
+        cure = "lbctl deploy" if change.before in {None, change.after} else both
+        yield f"change {change.number} ({change.what}) was never finished ({cure})"
     yield from (f"a lock was left behind by {lock}: {stale} (lbctl unlock)" for lock, stale in found.locks if stale)
 
 

@@ -28,7 +28,8 @@ One TOML file says what a cluster should be. Which file: `--cluster FILE`, else 
 [inventory/galera.toml](../inventory/galera.toml) is the how-to's cluster, with every key.
 
 An unknown key is an error, so a typing mistake does not pass silently. All faults are reported at once, each with its line.
-Durations are written `200ms`, `6s`, `10m`, `1h`, `1d`, or as a number of seconds. Addresses are IPv4.
+Durations are written `200ms`, `6s`, `10m`, `1h`, `1d`, or as a number of seconds. Addresses are IPv4. Where the default is empty the key is
+not set. Why a default is what it is stands beside it, or on the page that the table names.
 
 <!-- runnable -->
 ```console
@@ -69,9 +70,9 @@ TABLES: dict[str, tuple[type[BaseModel], str]] = {
     "": (models.Declaration, "At the top of the file."),
     "service.NAME": (models.Service, "A virtual service: what clients connect to. At least one."),
     "service.NAME.persistence": (models.Persistence, 'A client sticks to its server. Written inline: `persistence = { timeout = "1d" }`.'),
-    "vrrp": (models.Vrrp, "What the directors must agree on."),
+    "vrrp": (models.Vrrp, "What the directors must agree on. Why these defaults: [vrrp.md](vrrp.md)."),
     "vrrp.password": (models.Secret, "Where the secret is: one of the two. The secret itself never stands in the file."),
-    "health": (models.Health, "How soon a dead server is out of rotation."),
+    "health": (models.Health, "How soon a dead server is out of rotation: by the defaults in under 2 s, and one lost packet throws nobody out ([vrrp.md](vrrp.md))."),
     "connections": (models.Connections, "How long directors remember a silent connection, and what clients of dead servers get: [connection-pools.md](connection-pools.md)."),
     "tun": (models.Tun, "What only mode tun needs."),
     "nat": (models.Nat, "What only mode nat needs."),
@@ -106,11 +107,11 @@ MEANING: dict[str, str] = {
     "director": "The directors, by name.",
     "real_server": "The real servers, by name.",
     "service.NAME.vip": "Virtual address. Needed in dr and tun; in nat it is served beside `nat_port`.",
-    "service.NAME.port": "Port at the VIP, and on the servers.",
+    "service.NAME.port": "Port at the VIP, and on the servers. MySQL's.",
     "service.NAME.server_port": "Port on the servers where it differs from `port`: nat only.",
     "service.NAME.nat_port": "nat: a second way in, at the gateway, or at the director's own address where there is no gateway.",
     "service.NAME.protocol": "What is forwarded.",
-    "service.NAME.scheduler": "How servers take turns: ipvsadm(8).",
+    "service.NAME.scheduler": "How servers take turns: ipvsadm(8). `rr`, the how-to's, one after the other; `fo`, all to the first that is alive.",
     "service.NAME.check": (
         "Whether a server may get connections. clustercheck: `synced` asks `/`, `writable` asks `/writable` (not read_only), "
         "`primary` asks `/master` (index 0). `tcp`: the port answers. `http`: `check_path` answers 200. `none`: always alive."
@@ -118,29 +119,29 @@ MEANING: dict[str, str] = {
     "service.NAME.check_port": "Port of the check, where it is not the usual one: 9200 for clustercheck, else the servers' port.",
     "service.NAME.check_path": 'For `check = "http"`.',
     "service.NAME.persistence": "Clients stick to their server.",
-    "service.NAME.persistence.timeout": "How long after its last connection a client is remembered. Whole seconds.",
+    "service.NAME.persistence.timeout": "How long after its last connection a client is remembered. Whole seconds; the how-to's 86400.",
     "service.NAME.persistence.granularity": (
         "Network mask: clients whose addresses agree under it share a server. `0.0.0.0`: all of them, so there is one writer."
     ),
-    "vrrp.virtual_router_id": "No other VRRP group in this network may have it. The connection copying uses the same number.",
-    "vrrp.version": "2 is the how-to's: whole seconds and a password.",
+    "vrrp.virtual_router_id": "No other VRRP group in this network may have it; `lbctl init` makes one of the name. The connection copying uses the same number.",
+    "vrrp.version": "3 has intervals below a second. 2 is the how-to's: whole seconds and a password.",
     "vrrp.announce_every": "How often the active director announces its addresses again (gratuitous ARP), for whom a takeover was lost on.",
-    "vrrp.advertise_every": "A director's crash is noticed after three of these and a bit.",
+    "vrrp.advertise_every": "A director's crash is noticed after three of these and a bit: 0.7 s. Less is noticed sooner, and on a busy machine takes late ones for a crash.",
     "vrrp.password": "Version 2 only.",
     "vrrp.preempt": "The preferred director takes over again when it is back: the how-to's automatic failback. A second move for each failure.",
-    "vrrp.preempt_delay": "With `preempt`: how long it waits, so that connections have crossed to it.",
+    "vrrp.preempt_delay": "With `preempt`: how long it waits, so that connections have crossed to it. Without the wait they are cut.",
     "vrrp.unicast": "Advertisements go to the other directors by unicast, for networks without multicast.",
     "vrrp.synchronise_connections": "Established connections are copied to the other director. Without it a failover cuts all of them.",
     "vrrp.password.file": "A file, relative to the declaration's folder.",
     "vrrp.password.env": "An environment variable.",
-    "health.every": "Time between two checks of one server.",
-    "health.timeout": "How long a check may take.",
+    "health.every": "Time between two checks of one server, by each director. clustercheck answers them from memory, so they cost MySQL nothing.",
+    "health.timeout": "How long a check may take. More for machines that stand still now and then, as emulated ones do.",
     "health.retry": "How often a failed check is repeated before the server is out. 0: a single lost packet throws it out.",
     "health.retry_after": "Pause before that.",
     "health.alpha": "A server is out until its first check has passed. `false`: it is in from the start, and a dead one gets connections until its first check fails (1.3 s).",
     "connections.idle": "A director forgets an established TCP connection that is silent for so long; its client's next packet is answered with a reset. Whole seconds, as all of this table.",
-    "connections.closing": "The same after one side has closed.",
-    "connections.udp": "The same for UDP.",
+    "connections.closing": "The same after one side has closed. The kernel's own default.",
+    "connections.udp": "The same for UDP. The kernel's own default.",
     "connections.keepalive": "Servers ask a client that was silent for so long; the answer renews what directors know. With `keepalive_retry` shorter than `idle`. `0s`: the servers' own setting stays.",
     "connections.keepalive_retry": "Pause between two such questions when there is no answer. After nine the server closes the connection.",
     "connections.copy_every": "With two directors: how old the other one's copy of a connection may become.",
@@ -156,7 +157,7 @@ MEANING: dict[str, str] = {
         "How answers find back through the director. `rule`: a routing rule on each server. `fwmark`: the how-to's netfilter "
         "mark and table 1. `snat`: nothing on the servers; they see the director's address as client."
     ),
-    "clustercheck.socket": "MySQL's unix socket.",
+    "clustercheck.socket": "MySQL's unix socket, where Debian has it.",
     "clustercheck.serve_donor": "A donor of a state transfer goes on serving. Good with mariabackup; wrong with rsync, which blocks it.",
     "mysql.restart": (
         "A server that listens at a list of addresses takes a VIP that came after its start only when it is started again. `needed`: "
@@ -165,13 +166,13 @@ MEANING: dict[str, str] = {
     "ssh.host": "Name or address to connect to, where it is not the host's `address`. For one host only.",
     "ssh.port": "Port of sshd.",
     "ssh.user": "Default: who runs the tool, or what ssh_config says.",
-    "ssh.key": "Private key file.",
-    "ssh.known_hosts": "File with the hosts' public keys.",
-    "ssh.host_keys": "`accept-new` trusts an unknown host at first contact.",
-    "ssh.sudo": "Log in as `user` and change things with sudo.",
+    "ssh.key": "Private key file. Default: ssh_config's, then the agent's keys, then `~/.ssh/id_*`.",
+    "ssh.known_hosts": "File with the hosts' public keys, beside the user's and the system's.",
+    "ssh.host_keys": "`strict`: a host whose key is not known is refused, so that nobody answers in its place. `accept-new` trusts an unknown host at first contact.",
+    "ssh.sudo": "Log in as `user` and change things with sudo, which must not ask for a password.",
     "director.NAME.address": "Its own address.",
     "director.NAME.interface": "The network device in `network`.",
-    "director.NAME.priority": "The highest is active first. No two alike.",
+    "director.NAME.priority": "The highest is active first. No two alike, so with two directors at least one says it.",
     "director.NAME.boot_files": "Where it is not the cluster's.",
     "director.NAME.ssh": "See [ssh].",
     "real_server.NAME.address": "Its own address.",
@@ -254,7 +255,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "*needed*"
     value = field.default
-    if value is None or isinstance(value, BaseModel):
+    if value is None or value == {} or isinstance(value, BaseModel):
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"

@@ -41,14 +41,16 @@ def sign(owner: str) -> str:
 
 
 def release(owner: str) -> str:
-    """Lets go of the lock if it is ours."""
-    return f"{_PRELUDE}if {_mine(owner)}; then rm -f {LOCK_FILE}; fi\n"
+    """Lets go of the lock if it is ours, for good: a host that loses power must not bring it back."""
+    return f"{_PRELUDE}if {_mine(owner)}; then rm -f {LOCK_FILE} && sync {FOLDER}; fi\n"
 
 
 def break_unreadable(silent_for: int) -> str:
     """Takes a lock away that cannot be read, unless somebody gave a sign of life since it was seen."""
     age = f"$(($(date +%s) - $(stat -c %Y {LOCK_FILE})))"
-    return f"{_PRELUDE}[ ! -e {LOCK_FILE} ] || [ {age} -lt {silent_for} ] || rm -f {LOCK_FILE}\n"
+    return (
+        f"{_PRELUDE}[ ! -e {LOCK_FILE} ] || [ {age} -lt {silent_for} ] || {{ rm -f {LOCK_FILE} && sync {FOLDER}; }}\n"
+    )
 
 
 def look() -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.change import Change, clients_must_move, refuse, refuse_last, wait
+from cluster.change import Change, afterwards, clients_must_move, refuse, refuse_last, wait
 from cluster.errors import HostError, RefusedError
 from cluster.footprint import ALL_MODES, Blueprint
 from cluster.observed import Connection, HostState
@@ -46,6 +46,13 @@ def test_clients_are_told_what_they_must_change() -> None:
         "clients of 10.0.0.12:5506 (read) must change to 10.0.0.10:3306",
         "clients of 10.0.0.12:5507 (write) must change to 10.0.0.11:3306",
     )
+
+
+def test_what_follows_when_a_director_has_left_is_told_before() -> None:
+    told = ("then: clustercheck on real servers answers lb2 no more",)
+    assert afterwards(change(replace(DR, leaving=frozenset({"lb2"})))) == told
+    assert afterwards(change(replace(DR, leaving=frozenset({"db2"})))) == ()
+    assert afterwards(change(replace(DR, leaving=frozenset(DR.declaration.hosts())))) == ()
 
 
 def test_only_what_stood_at_the_switch_is_waited_for() -> None:

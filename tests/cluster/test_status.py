@@ -311,6 +311,9 @@ def test_a_lock_that_was_left_behind() -> None:
 def test_a_change_that_was_never_finished() -> None:
     found = status(PLAN, changed(WELL, "lb1", history=kept(BEGUN)))
     assert found.troubles == ("change 12 (switch-mode nat) was never finished (lbctl deploy)",)
+    to_nat = replace(BEGUN, before="1" * 64, after="2" * 64)
+    (said,) = status(PLAN, changed(WELL, "lb1", history=kept(to_nat))).troubles
+    assert said.endswith("was never finished (lbctl switch-mode --resume goes on, --abort goes back)")
 
 
 def test_a_director_that_missed_the_end_of_a_change_is_not_believed() -> None:

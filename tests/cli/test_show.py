@@ -1,0 +1,28 @@
+"""How plans look."""
+
+from cli.show import as_lines
+from cluster.difference import Action, Difference
+from cluster.parts import File, Thing
+from cluster.plan import Plan, Step, Work
+
+OLD, NEW = "arp = 0\n", "arp = 1\n"
+
+
+def plan_for(*servers: str) -> Plan:
+    file = File("/etc/arp", NEW)
+    changes = (Difference(Thing.ARP, Action.BUILD, file, "file", "rewrite /etc/arp"),)
+    return Plan((Step(Work.PREPARE, "prepare real servers", dict.fromkeys(servers, changes)),))
+
+
+def test_a_difference_that_hosts_share_is_shown_once() -> None:
+    texts = {name: {"/etc/arp": OLD} for name in ("db1", "db2")} | {"db3": {"/etc/arp": "arp = 2\n"}}
+    shown = [line.strip() for _, line in as_lines(plan_for("db1", "db2", "db3"), texts)]
+    assert (shown.count("-arp = 0"), shown.count("-arp = 2"), shown.count("+arp = 1")) == (1, 1, 2)
+    assert shown[shown.index("db2      rewrite /etc/arp") + 1] == "the same as on db1"
+
+
+def test_without_texts_no_difference_is_shown() -> None:
+    assert [line.strip() for _, line in as_lines(plan_for("db1"))] == [
+        "1. prepare real servers",
+        "db1      rewrite /etc/arp",
+    ]
