@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 OnlyPlan = Annotated[bool, typer.Option("--plan", help="Show what would be done, and change nothing.")]
+Diff = Annotated[
+    bool, typer.Option("--diff/--no-diff", help="With --plan: show what changes in files (secrets redacted).")
+]
 Json = Annotated[bool, typer.Option("--json", help="For programs; needs --yes or --plan.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a keepalived.conf that was edited by hand.")]
 DrainFor = Annotated[
@@ -112,7 +115,7 @@ def run(ctx: typer.Context, cluster: str | None, asked: Asked, manner: Manner) -
         wanted = plan(session.blueprint, seen, session.unreachable)
         if asked.judge and not wanted.none_asked:
             asked.judge(session.blueprint, seen)
-        wanted = replace(wanted, notes=(*wanted.notes, *asked.notes, *_told_before(change)))
+        wanted = replace(wanted, notes=(*wanted.notes, *asked.notes, *_told_before(change, wanted)))
         if manner.only_plan:
             texts = deployment.texts(session, wanted) if manner.diff and not manner.json else None
             printing.plan(wanted, texts, as_json=manner.json)
@@ -144,12 +147,12 @@ def _change(path: Path, text: str, asked: Asked) -> "Change":
     )
 
 
-def _told_before(change: "Change") -> tuple[str, ...]:
+def _told_before(change: "Change", wanted: "Plan") -> tuple[str, ...]:
     from cluster.change import afterwards, clients_must_move  # noqa: PLC0415
     from cluster.reading import read  # noqa: PLC0415
 
     before = read(change.before, str(change.file))
-    return (*clients_must_move(before, change.blueprint.declaration), *afterwards(change))
+    return (*clients_must_move(before, change.blueprint.declaration), *afterwards(change, wanted))
 
 
 def _do(

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.changing import Asked, Json, Manner, OnlyPlan, Yes, one_of, run
+from cli.changing import Asked, Diff, Json, Manner, OnlyPlan, Yes, one_of, run
 from cli.session import ClusterOption
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def add(
     ssh_host: SshHost = None,
     ssh_user: SshUser = None,
     only_plan: OnlyPlan = False,
+    diff: Diff = True,
     yes: Yes = False,
     json_: Json = False,
     cluster: ClusterOption = None,
@@ -79,7 +80,7 @@ def add(
         return with_value(after, ("nat", "gateway"), gateway) if gateway else after
 
     asked = Asked(f"director add {name}", edit)
-    run(ctx, cluster, asked, Manner(yes=yes, only_plan=only_plan, json=json_, diff=True))
+    run(ctx, cluster, asked, Manner(yes=yes, only_plan=only_plan, json=json_, diff=diff))
 
 
 @app.command()
@@ -89,6 +90,7 @@ def remove(
     *,
     dead: Dead = False,
     only_plan: OnlyPlan = False,
+    diff: Diff = True,
     yes: Yes = False,
     json_: Json = False,
     cluster: ClusterOption = None,
@@ -114,7 +116,7 @@ def remove(
 
     gone = frozenset({name}) if dead else frozenset[str]()
     asked = Asked(f"director remove {name}", edit, dead=gone, check=_others_can_serve)
-    run(ctx, cluster, asked, Manner(yes=yes, only_plan=only_plan, json=json_, diff=True))
+    run(ctx, cluster, asked, Manner(yes=yes, only_plan=only_plan, json=json_, diff=diff))
 
 
 def _others_can_serve(before: "Declaration", after: "Declaration") -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.changing import Asked, Cut, DrainFor, Json, Manner, OnlyPlan, Yes, drain, one_of, run
+from cli.changing import Asked, Cut, Diff, DrainFor, Json, Manner, OnlyPlan, Yes, drain, one_of, run
 from cli.director import Address, Dead, Interface, SshHost, SshUser, ssh
 from cli.session import ClusterOption
 
@@ -44,6 +44,7 @@ def add(
     ssh_host: SshHost = None,
     ssh_user: SshUser = None,
     only_plan: OnlyPlan = False,
+    diff: Diff = True,
     yes: Yes = False,
     json_: Json = False,
     cluster: ClusterOption = None,
@@ -55,7 +56,7 @@ def add(
     """
     from cluster.edit import with_host, with_value  # noqa: PLC0415 (as below: loaded late)
 
-    manner = Manner(yes=yes, only_plan=only_plan, json=json_, diff=True)
+    manner = Manner(yes=yes, only_plan=only_plan, json=json_, diff=diff)
     whole = weight or 10
     pause, *shares = _ramp(ramp, whole)
     values: dict[str, Any] = {"address": address}
@@ -112,6 +113,7 @@ def drain_(
     drain_for: DrainFor = "10m",
     force: Force = False,
     only_plan: OnlyPlan = False,
+    diff: Diff = True,
     yes: Yes = False,
     json_: Json = False,
     cluster: ClusterOption = None,
@@ -120,7 +122,7 @@ def drain_(
 
     Example:  lbctl real-server drain db2 --drain 30m
     """
-    manner = Manner(yes=yes, only_plan=only_plan, json=json_, diff=True)
+    manner = Manner(yes=yes, only_plan=only_plan, json=json_, diff=diff)
     _drained(ctx, cluster, f"real-server drain {name}", (name, drain_for, force), manner)
 
 
@@ -157,6 +159,7 @@ def undrain(
     name: Name,
     *,
     only_plan: OnlyPlan = False,
+    diff: Diff = True,
     yes: Yes = False,
     json_: Json = False,
     cluster: ClusterOption = None,
@@ -175,7 +178,7 @@ def undrain(
         ctx,
         cluster,
         Asked(f"real-server undrain {name}", edit),
-        Manner(yes=yes, only_plan=only_plan, json=json_, diff=True),
+        Manner(yes=yes, only_plan=only_plan, json=json_, diff=diff),
     )
 
 
@@ -189,6 +192,7 @@ def remove(
     dead: Dead = False,
     force: Force = False,
     only_plan: OnlyPlan = False,
+    diff: Diff = True,
     yes: Yes = False,
     json_: Json = False,
     cluster: ClusterOption = None,
@@ -201,7 +205,7 @@ def remove(
     from cluster.edit import without  # noqa: PLC0415 (as below: loaded late)
     from cluster.errors import RefusedError  # noqa: PLC0415
 
-    manner = Manner(yes=yes, only_plan=only_plan, json=json_, diff=True)
+    manner = Manner(yes=yes, only_plan=only_plan, json=json_, diff=diff)
     if not (dead or only_plan):
         drained = _drained(ctx, cluster, f"real-server remove {name}: drain", (name, drain_for, force), manner, cut=cut)
         if not drained and not cut:

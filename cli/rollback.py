@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cli.changing import Asked, Cut, DrainFor, Json, Manner, OnlyPlan, Overwrite, Yes, drain, run
+from cli.changing import Asked, Cut, Diff, DrainFor, Json, Manner, OnlyPlan, Overwrite, Yes, drain, run
 from cli.session import ClusterOption
 
 
@@ -18,6 +18,7 @@ def rollback(
     drain_for: DrainFor = "10m",
     cut: Cut = False,
     only_plan: OnlyPlan = False,
+    diff: Diff = True,
     yes: Yes = False,
     overwrite: Overwrite = False,
     json_: Json = False,
@@ -32,7 +33,7 @@ def rollback(
 
     found = text_before(ctx, cluster, number)
     asked = Asked(found.what, lambda _text, _: found.text, drain(drain_for, cut=cut))
-    run(ctx, cluster, asked, Manner(yes=yes, only_plan=only_plan, json=json_, overwrite=overwrite, diff=True))
+    run(ctx, cluster, asked, Manner(yes=yes, only_plan=only_plan, json=json_, overwrite=overwrite, diff=diff))
 
 
 def uninstall(

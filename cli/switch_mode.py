@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cli.changing import Asked, Cut, DrainFor, Json, Manner, OnlyPlan, Overwrite, Yes, drain, run
+from cli.changing import Asked, Cut, Diff, DrainFor, Json, Manner, OnlyPlan, Overwrite, Yes, drain, run
 from cli.session import ClusterOption
 
 
@@ -18,11 +18,18 @@ def switch_mode(
         str | None, typer.Argument(metavar="dr|tun|nat", help="The new forwarding method.", autocompletion=_modes)
     ] = None,
     *,
+    gateway: Annotated[
+        str | None,
+        typer.Option(
+            "--gateway", metavar="ADDRESS", help="nat: the address for replies that floats between directors."
+        ),
+    ] = None,
     drain_for: DrainFor = "10m",
     cut: Cut = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a change that was stopped half-way.")] = False,
     abort: Annotated[bool, typer.Option("--abort", help="Go back to how things were before it.")] = False,
     only_plan: OnlyPlan = False,
+    diff: Diff = True,
     yes: Yes = False,
     overwrite: Overwrite = False,
     json_: Json = False,
@@ -33,8 +40,8 @@ def switch_mode(
     Servers get what the new method needs beside what the old one needs; the passive director changes and tries the new method
     with connections of its own; the active one changes; when the old connections have ended, what only they needed is taken away.
 
-    Example:  lbctl switch-mode nat --plan
-              lbctl switch-mode nat --drain 30m
+    Example:  lbctl switch-mode nat --plan --no-diff
+              lbctl switch-mode nat --gateway 10.0.0.12 --drain 30m
               lbctl switch-mode --abort
     """
     from cli.unfinished import text_to_go_on_with  # noqa: PLC0415 (as below: loaded late)
@@ -42,7 +49,7 @@ def switch_mode(
     from cluster.errors import RequestError  # noqa: PLC0415
     from cluster.vocabulary import Mode  # noqa: PLC0415
 
-    manner = Manner(yes=yes, only_plan=only_plan, json=json_, overwrite=overwrite, diff=True)
+    manner = Manner(yes=yes, only_plan=only_plan, json=json_, overwrite=overwrite, diff=diff)
     wait = drain(drain_for, cut=cut)
     if sum((mode is not None, resume, abort)) != 1:
         raise RequestError("say which mode, or --resume, or --abort", cure="such as lbctl switch-mode nat")
@@ -52,4 +59,11 @@ def switch_mode(
         return
     if mode not in set(Mode):
         raise RequestError(f'"{mode}" is no mode', cure="dr, tun or nat")
-    run(ctx, cluster, Asked(f"switch-mode {mode}", lambda text, _: with_value(text, ("mode",), mode), wait), manner)
+    if gateway and mode != Mode.NAT:
+        raise RequestError("--gateway is for nat: in the other modes answers pass no director")
+
+    def edit(text: str, _: object) -> str:
+        after = with_value(text, ("mode",), mode)
+        return with_value(after, ("nat", "gateway"), gateway) if gateway else after
+
+    run(ctx, cluster, Asked(f"switch-mode {mode}", edit, wait), manner)

@@ -11,6 +11,7 @@ from cluster.keepalived import endpoints
 from cluster.observed import Connection, HostState
 from cluster.plan import Plan, Work, plan
 from cluster.still_used import clung_to, in_use_by
+from cluster.units import duration
 from cluster.vocabulary import Role
 
 Standing = frozenset[tuple[str, Connection]]
@@ -66,9 +67,20 @@ def clients_must_move(before: Declaration, after: Declaration) -> tuple[str, ...
     )
 
 
-def afterwards(change: Change) -> tuple[str, ...]:
-    """What follows once directors have changed, and so stands in no step of the plan that is made before."""
-    blueprint = change.blueprint
+def afterwards(change: Change, wanted: Plan) -> tuple[str, ...]:
+    """What follows once directors have changed, and stands in no step of the plan that is made before."""
+    return (*_forgotten(change.blueprint), *_left_over(change, wanted))
+
+
+def _left_over(change: Change, wanted: Plan) -> tuple[str, ...]:
+    before, after = change.blueprint.former, change.blueprint.declaration
+    if before is None or before.mode is after.mode or any(step.work in LAST for step in wanted.steps):
+        return ()
+    limit = "for as long as it takes" if change.drain.seconds is None else f"at most {duration(change.drain.seconds)}"
+    return (f"then: waits until no connection goes by {before.mode} ({limit}), and takes away what only that needs",)
+
+
+def _forgotten(blueprint: Blueprint) -> tuple[str, ...]:
     gone = sorted(blueprint.leaving & set(blueprint.group(Role.DIRECTOR)))
     staying = set(blueprint.declaration.real_server) - blueprint.leaving
     if not (gone and staying and blueprint.declaration.clustercheck_wanted):

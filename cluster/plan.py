@@ -37,7 +37,7 @@ from cluster.manual import Leftovers, cleared, leftovers
 from cluster.observed import HostState
 from cluster.order import first_to_float, is_active, not_open, only_choices, runs_keepalived, standing_down, turns
 from cluster.parts import Thing
-from cluster.still_used import clung_to, modes_now, modes_to_keep, takes_over_early, way_back
+from cluster.still_used import clung_to, ends_with_its_place, modes_now, modes_to_keep, takes_over_early, way_back
 from cluster.vocabulary import Mode, Role
 
 
@@ -136,7 +136,7 @@ def plan(
     remarks = (note for name, state in seen.items() if state for note in interfaces.notes(blueprint, name, state))
     return Plan(
         steps,
-        (*notes, *remarks, *planner.silent(servers)),
+        (*notes, *ends_with_its_place(blueprint, directors), *remarks, *planner.silent(servers)),
         dict(unreachable or {}),
         dict(planner.hand_edited(steps, seen)),
         dict(planner.told(servers, planner.in_use)),

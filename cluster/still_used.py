@@ -1,11 +1,11 @@
 """What is still in use, and so must stay: methods in tables, old connections, former places of services. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
 from cluster.declaration import Declaration
 from cluster.footprint import ALL_MODES, Blueprint
-from cluster.keepalived import Endpoint
+from cluster.keepalived import Endpoint, endpoints
 from cluster.observed import Connection, HostState
 from cluster.order import CONNTRACK, is_active, other_way_back, runs_keepalived
 from cluster.parts import Thing
@@ -46,6 +46,27 @@ def _used(place: Endpoint, director: HostState, *, quiet: bool) -> bool:
         if (service.endpoint.address, service.endpoint.port) == (place.address, place.port)
         for d in service.destinations
     )
+
+
+def ends_with_its_place(blueprint: Blueprint, directors: Mapping[str, HostState | None]) -> Iterator[str]:
+    """A line for each place that is declared no more, and is no former one either, where clients are connected: they will be cut.
+
+    What leads to other servers, or is at no address that moves between directors, is somebody else's and stays.
+    """
+    declaration = blueprint.declaration
+    before = blueprint.former or declaration
+    servers = {host.address for host in (*declaration.real_server.values(), *before.real_server.values())}
+    for name, state in directors.items():
+        if state is None or name in blueprint.leaving:
+            continue
+        known = (*endpoints(declaration, name), *blueprint.former_places(name, state))
+        places = {(place.address, place.port) for place in known}
+        for service in state.services:
+            at = service.endpoint
+            ours = at.address != declaration.director[name].address and state.holds(at.address)
+            count = sum(d.active for d in service.destinations if d.address in servers)
+            if ours and count and (at.address, at.port) not in places:
+                yield f"{at} is declared no more: {count} connection{'s' * (count > 1)} there will be cut ({name})"
 
 
 def modes_now(blueprint: Blueprint, directors: Mapping[str, HostState | None]) -> frozenset[Mode]:

@@ -10,7 +10,7 @@ from cluster.change import Change, afterwards, clients_must_move, refuse, refuse
 from cluster.errors import HostError, RefusedError
 from cluster.footprint import ALL_MODES, Blueprint
 from cluster.observed import Connection, HostState
-from cluster.plan import Plan
+from cluster.plan import Plan, Step, Work
 from cluster.vocabulary import Mode
 from tests.cluster.states import as_declared, director
 from tests.variants import Variant
@@ -50,9 +50,18 @@ def test_clients_are_told_what_they_must_change() -> None:
 
 def test_what_follows_when_a_director_has_left_is_told_before() -> None:
     told = ("then: clustercheck on real servers answers lb2 no more",)
-    assert afterwards(change(replace(DR, leaving=frozenset({"lb2"})))) == told
-    assert afterwards(change(replace(DR, leaving=frozenset({"db2"})))) == ()
-    assert afterwards(change(replace(DR, leaving=frozenset(DR.declaration.hosts())))) == ()
+    nothing = Plan(())
+    assert afterwards(change(replace(DR, leaving=frozenset({"lb2"}))), nothing) == told
+    assert afterwards(change(replace(DR, leaving=frozenset({"db2"}))), nothing) == ()
+    assert afterwards(change(replace(DR, leaving=frozenset(DR.declaration.hosts()))), nothing) == ()
+
+
+def test_what_goes_only_when_nobody_uses_it_is_told_before() -> None:
+    switch = change(replace(NAT, former=DR.declaration))
+    told = ("then: waits until no connection goes by dr (at most 10m), and takes away what only that needs",)
+    assert afterwards(switch, Plan(())) == told
+    assert afterwards(switch, Plan((Step(Work.WITHDRAW, "take away", {}),))) == ()
+    assert afterwards(change(NAT), Plan(())) == ()
 
 
 def test_only_what_stood_at_the_switch_is_waited_for() -> None:

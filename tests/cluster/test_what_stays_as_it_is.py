@@ -1,6 +1,7 @@
 """What the replay found, case by case: when a director must not go over to other terms, and what established connections need."""
 
 from dataclasses import replace
+from ipaddress import IPv4Address
 
 import pytest
 
@@ -8,7 +9,7 @@ from cluster.observed import HostState
 from cluster.order import not_ready, parted
 from cluster.parts import Thing
 from cluster.plan import Work, plan
-from cluster.still_used import way_back
+from cluster.still_used import ends_with_its_place, way_back
 from cluster.vocabulary import Mode, ReturnPath
 from tests.cluster.states import as_declared, director, with_connections
 from tests.variants import Variant
@@ -130,3 +131,19 @@ def test_a_rule_stays_while_a_director_that_was_not_changed_sends_by_it() -> Non
     assert Thing.RETURN_PATH in way_back(declared, seen)
     assert Thing.RETURN_PATH in way_back(declared, {**seen, "lb1": None})
     assert way_back(declared, seen, moved=True) == frozenset()
+
+
+def test_who_is_connected_at_a_place_that_goes_is_counted() -> None:
+    """Of a former port of nat that is waited for; of an address that is taken out of the declaration it is told before."""
+    services = dict(DECLARED.service)
+    moved = services["read"].model_copy(update={"vip": IPv4Address("10.0.0.20")})
+    after = replace(PLAN, declaration=DECLARED.model_copy(update={"service": {**services, "read": moved}}))
+    lb1, lb2 = (director(PLAN, name, Mode.DR, active=name == "lb1") for name in ("lb1", "lb2"))
+    assert list(ends_with_its_place(after, {"lb1": lb1, "lb2": lb2})) == []
+    read = next(s for s in lb1.services if str(s.endpoint.address) == "10.0.0.10")
+    busy = replace(read, destinations=tuple(replace(d, active=2) for d in read.destinations))
+    lb1 = replace(lb1, services=(busy, *(s for s in lb1.services if s is not read)))
+    told = "10.0.0.10:3306 is declared no more: 6 connections there will be cut (lb1)"
+    assert list(ends_with_its_place(after, {"lb1": lb1, "lb2": lb2})) == [told]
+    assert list(ends_with_its_place(PLAN, {"lb1": lb1, "lb2": lb2})) == []
+    assert told in plan(after, {"lb1": lb1, "lb2": lb2}).notes
