@@ -5,14 +5,13 @@ name outside. So nothing can be left behind: the kernel clears up.
 """
 
 import os
-import shutil
 import subprocess
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Self
 
 from cluster.errors import HostError
-from lab import places
+from lab.unpacked import unpacked
 
 # $1 folder, $2 how many, $3 sshd. The last line holds everything until the benchmark's end of the pipe is closed.
 _SET_UP = r"""
@@ -127,21 +126,6 @@ def sshd() -> tuple[Path, dict[str, str]]:
     installed = Path("/usr/sbin/sshd")
     if installed.exists():
         return installed, dict(os.environ)
-    tree = places.cache() / "openssh-server"
-    if not (tree / "usr/sbin/sshd").exists():
-        shutil.rmtree(tree, ignore_errors=True)
-        tree.mkdir(parents=True)
-        work = [
-            "sh",
-            "-ec",
-            "apt-get -qq download openssh-server libwrap0; for d in *.deb; do dpkg-deb -x $d .; done; rm *.deb",
-        ]
-        done = subprocess.run(work, cwd=tree, capture_output=True, text=True, check=False)
-        if done.returncode:
-            shutil.rmtree(tree, ignore_errors=True)
-            raise HostError(
-                f"there is no OpenSSH server here: {done.stderr.strip()}",
-                cure="apt-get update, or apt-get install openssh-server",
-            )
+    tree = unpacked(("openssh-server", "libwrap0"), "usr/sbin/sshd")
     library = next(tree.glob("usr/lib/*-linux-gnu"), tree)
     return tree / "usr/sbin/sshd", {**os.environ, "LD_LIBRARY_PATH": str(library)}

@@ -234,6 +234,15 @@ class Mysql(_Strict):
     """Whether one that listens at a list of addresses may be restarted when the list names a VIP that came after its start."""
 
 
+class Metrics(_Strict):
+    """What Prometheus is told of directors, by Debian's node exporter."""
+
+    enabled: Switch = False
+    port: Port = 9100
+    allow: tuple[Network, ...] = ()
+    """Hosts and networks that may ask. None: the cluster's network."""
+
+
 class Declaration(_Strict):
     """A whole cluster. Directors and servers keep the order of the file."""
 
@@ -253,6 +262,7 @@ class Declaration(_Strict):
     nat: Nat = Nat()
     clustercheck: Clustercheck = Clustercheck()
     mysql: Mysql = Mysql()
+    metrics: Metrics = Metrics()
     ssh: Ssh = Ssh()
     director: Mapping[Name, Director] = Field(min_length=1)
     real_server: Mapping[Name, RealServer] = Field(min_length=1)

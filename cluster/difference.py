@@ -41,6 +41,12 @@ class Difference:
     what: str
     """For people: one line."""
 
+    @property
+    def is_software(self) -> bool:
+        """It belongs to the installation of software, which goes before everything else."""
+        early = self.kind == "file" and self.action is Action.BUILD and self.item.early
+        return self.kind == "package" or early
+
 
 def differences(wanted: Footprint, known: Footprint, seen: HostState) -> tuple[Difference, ...]:
     """All differences: what to build in the order of building, then what to remove in the opposite order.
@@ -201,7 +207,8 @@ class _Leftovers:
         wanted = {unit.name for part in self.wanted for unit in part.units}
         for unit in self.part.units:
             there = self.seen.units.get(unit.name)
-            if unit.ours and unit.name not in wanted and there and (there.active or there.enabled):
+            ours = unit.ours or unit.lent_by in self.seen.files
+            if ours and unit.name not in wanted and there and (there.active or there.enabled):
                 yield "unit", unit, f"stop and disable {unit.name}"
 
     def packet_paths(self) -> Iterator[Found]:

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address
 from typing import Any, Self
 
 from cluster import boot
-from cluster.declaration import Connections, Declaration, Director, RealServer, Tun
+from cluster.declaration import Connections, Declaration, Director, Metrics, RealServer, Tun
 from cluster.directors import DirectorParts
 from cluster.keepalived import (
     Configuration,
@@ -26,6 +26,7 @@ from cluster.keepalived import (
     hand_over_seconds,
 )
 from cluster.kit import LIBRARY, Kit, Render
+from cluster.metrics import MetricsParts
 from cluster.observed import HostState
 from cluster.parts import KEEPALIVED_CONF, File, Footprint, Part, Table, Thing, Unit
 from cluster.real_servers import ETHERNET_MTU, RealServerParts, neighbours
@@ -122,6 +123,7 @@ class Blueprint:
                 parts = [
                     *DirectorParts(self.declaration, self.render).parts(host, modes),
                     self._keepalived(host, former),
+                    *MetricsParts(self.declaration, self.render).parts(host),
                 ]
             else:
                 server = RealServerParts(self.declaration, self.render, key[2], self._neighbours, self._still_ask)
@@ -165,7 +167,7 @@ class Blueprint:
         d = self.declaration.anyhow_booted()
         # What is switched off now may have been on: these two tables are on by default, and so is this key.
         alone = {"direct_when_alone": True}
-        on = {"connections": Connections(), "tun": Tun()}
+        on = {"connections": Connections(), "tun": Tun(), "metrics": Metrics(enabled=True)}
         ways = (
             d.model_copy(update=on | {"nat": d.nat.model_copy(update=alone | {"return_path": w})}) for w in ReturnPath
         )

@@ -31,10 +31,14 @@ class Kit:
 
     def service(self, name: str, template: str, values: Mapping[str, Any], *programs: File) -> tuple[File, Unit]:
         """A unit of our own: its file, and the unit with the revision that the file makes it announce when it starts."""
+        text, revision = self.revised(template, values, *programs)
+        return File(f"/etc/systemd/system/{name}.service", text), Unit(f"{name}.service", revision)
+
+    def revised(self, template: str, values: Mapping[str, Any], *programs: File) -> tuple[str, str]:
+        """The text of a systemd file that makes its unit announce a revision; and the revision, of it and of `programs`."""
         texts = [self.render(template, {**values, "revision": ""}), *(program.text for program in programs)]
         revision = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
-        text = self.render(template, {**values, "revision": revision})
-        return File(f"/etc/systemd/system/{name}.service", text), Unit(f"{name}.service", revision)
+        return self.render(template, {**values, "revision": revision}), revision
 
 
 def of_interface(interface: str, setting: str) -> str:

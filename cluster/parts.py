@@ -39,9 +39,13 @@ class Thing(StrEnum):
     """MySQL accepts what is sent to the VIPs. After the health service, by which directors see it go and come."""
     KEEPALIVED = "keepalived"
     """VRRP, health checks and the IPVS table."""
+    METRICS = "metrics"
+    """Directors tell Prometheus what they are and do. Last: it tells of all the others, and nothing depends on it."""
 
 
-NETWORK = tuple(thing for thing in Thing if thing not in {Thing.CLUSTERCHECK, Thing.DATABASE, Thing.KEEPALIVED})
+NETWORK = tuple(
+    thing for thing in Thing if thing not in {Thing.CLUSTERCHECK, Thing.DATABASE, Thing.KEEPALIVED, Thing.METRICS}
+)
 """What is built in one go, in the order of `Thing`: no daemon, nothing that clients wait for."""
 
 
@@ -59,6 +63,8 @@ class File:
     """Somebody may have edited it by hand and would miss the change: its first line carries a hash of the rest."""
     boot: BootFiles | None = None
     """Only on hosts whose network this one configures; None: on every host."""
+    early: bool = False
+    """Before any package is installed: the package starts a daemon that must know this."""
 
     @property
     def sha256(self) -> str:
@@ -143,6 +149,8 @@ class Unit:
     """It takes a new configuration by reload: a restart would cut service."""
     ours: bool = True
     """The unit file is ours; False: a package's, which is never removed."""
+    lent_by: str = ""
+    """A file of ours. While it stands, a package's unit runs because we want it, and stops with the rest."""
     boot: BootFiles | None = None
     """As a file's."""
 

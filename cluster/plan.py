@@ -170,7 +170,7 @@ def _belongs(difference: Difference, work: Work) -> bool:
         return work is Work.RETIRE
     if difference.thing is Thing.DATABASE:
         return work is Work.RESTART
-    return work is not Work.RESTART and (difference.kind == "package") is (work is Work.INSTALL)
+    return work is not Work.RESTART and difference.is_software is (work is Work.INSTALL)
 
 
 @dataclass(frozen=True)

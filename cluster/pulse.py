@@ -15,6 +15,9 @@ from cluster.observed import HostState, SeenService, UnreadableStateError, ipvs_
 from cluster.parts import Address
 from cluster.vocabulary import CLUSTERCHECK_PORT
 
+PATIENCE = 1
+"""Seconds that a health check's question waits for its answer."""
+
 Place = tuple[str, IPv4Address, int]
 """Protocol, address and port: by what the kernel knows a service."""
 

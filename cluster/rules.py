@@ -194,7 +194,14 @@ def _connections(d: Declaration) -> Iterator[Problem]:
 def _ports_of_the_directors_themselves(d: Declaration) -> Iterator[Problem]:
     # Without a gateway a nat_port is served on the director's own address, and LVS takes every connection to it.
     logins = {(own or d.ssh).port for own in (director.ssh for director in d.director.values())}
+    if d.metrics.enabled and d.metrics.port in logins:
+        yield ("metrics", "port"), f"{d.metrics.port} is the directors' SSH port: take another"
     for name, service in d.service.items():
+        if d.metrics.enabled and d.nat.gateway is None and service.nat_port == d.metrics.port:
+            yield (
+                ("service", name, "nat_port"),
+                f"{service.nat_port} is metrics.port, which the directors answer at the same address: take another",
+            )
         if d.nat.gateway is None and service.protocol == "tcp" and service.nat_port in logins:
             yield (
                 ("service", name, "nat_port"),

@@ -78,6 +78,7 @@ TABLES: dict[str, tuple[type[BaseModel], str]] = {
     "nat": (models.Nat, "What only mode nat needs."),
     "clustercheck": (models.Clustercheck, "The health service on the real servers."),
     "mysql": (models.Mysql, "The database servers themselves. Their configuration is never touched."),
+    "metrics": (models.Metrics, "What Prometheus is told of directors, by Debian's node exporter: [metrics.md](metrics.md)."),
     "ssh": (models.Ssh, "How hosts are reached. A host's own `ssh = { … }` goes before it, key by key."),
     "director.NAME": (models.Director, "A host that forwards. One or more; the order of the file is kept."),
     "client.NAME": (models.ClientHost, "Where `lbctl verify --from NAME` connects from. None is needed."),
@@ -101,6 +102,7 @@ MEANING: dict[str, str] = {
     "nat": "See [nat].",
     "clustercheck": "See [clustercheck].",
     "mysql": "See [mysql].",
+    "metrics": "See [metrics].",
     "ssh": "See [ssh].",
     "client": "Hosts of applications that `lbctl verify --from NAME` connects from. Nothing is installed there.",
     "client.NAME.ssh": "See [ssh]; `host` where NAME alone does not reach it.",
@@ -163,6 +165,9 @@ MEANING: dict[str, str] = {
         "A server that listens at a list of addresses takes a VIP that came after its start only when it is started again. `needed`: "
         "where its list names the VIP it is restarted, one server after another. `never`: it is named instead."
     ),
+    "metrics.enabled": "Directors have the node exporter, with facts of ours. Switched off again, it is stopped and nothing of ours stays; the package does.",
+    "metrics.port": "TCP port at each director's own address.",
+    "metrics.allow": "Hosts (`\"10.0.0.200\"`) and networks that may ask. Default: the cluster's `network`.",
     "ssh.host": "Name or address to connect to, where it is not the host's `address`. For one host only.",
     "ssh.port": "Port of sshd.",
     "ssh.user": "Default: who runs the tool, or what ssh_config says.",

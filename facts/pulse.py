@@ -6,28 +6,16 @@ from shlex import quote
 
 from cluster.declaration import Declaration
 from cluster.history import HISTORY
-from cluster.pulse import Ask, asks, own_asks
+from cluster.pulse import PATIENCE, Ask, asks, own_asks
 from facts import kept
+from templates import render
 
-PATIENCE = 1
-"""Seconds that a health check's question waits for its answer."""
 
 # bash is on every Debian (it is "essential"), and connects by itself: curl and netcat may not be there. Status and first line of
 # the body; without a path the connection alone. All at once: a dead server holds up nobody else's answer.
-_ASK = f"""\
-ask() {{
-  said=$(timeout {PATIENCE} bash -c '
-    exec 3<>"/dev/tcp/$0/$1" || exit 1
-    [ "$2" = - ] && {{ echo open; exit; }}
-    printf "GET %s HTTP/1.0\\r\\n\\r\\n" "$2" >&3
-    read -r _ status _ <&3; body=
-    while IFS= read -r line <&3; do [ -n "${{line%?}}" ] || break; done
-    IFS= read -r body <&3
-    echo "${{status:-nothing}} $body"' "$1" "$2" "$3" 2>&1)
-  result=$?
-  case $result in 0) ;; 124) said="no answer within {PATIENCE} s" ;; *) said=${{said##*: }} ;; esac
-  echo "$1 $2 $3 $said" | tr -d '\\r' | head -n 1
-}}"""
+def _ask() -> str:
+    return render("ask.j2", {"patience": PATIENCE}).rstrip("\n")
+
 
 # Where there is no table yet ipvsadm would load its module.
 _TABLE = "[ -r /proc/net/ip_vs ]"
@@ -66,7 +54,7 @@ def script(declaration: Declaration, host: str, *, kernel: bool = True) -> str:
     lines += [f"table=; {_TABLE} && table=$(cat /proc/net/ip_vs)"]
     for section, body in asked:
         lines += [f"echo '#{section}'", body]
-    return "\n".join([*lines, "echo '#end'", "}", _ASK, "seen=$(look)", "printf '%s\\n' \"$seen\"", ""])
+    return "\n".join([*lines, "echo '#end'", "}", _ask(), "seen=$(look)", "printf '%s\\n' \"$seen\"", ""])
 
 
 def _kernel() -> Iterator[tuple[str, str]]:

@@ -94,8 +94,13 @@ def script(found: Sequence[Difference], *, database_socket: str = "", checked: I
 
     `checked` are paths of files that keepalived must accept before they take their place.
     """
-    body = [_command(difference, tuple(checked), database_socket) for difference in found]
-    return "\n".join([PRELUDE, "main() {", ":", *_packages(found), *body, *_units(found), "}", "alone main", ""])
+    first = [d for d in found if d.is_software and d.kind != "package"]
+    before, after = (
+        [_command(difference, tuple(checked), database_socket) for difference in some]
+        for some in (first, [d for d in found if d not in first])
+    )
+    lines = [":", *before, *_packages(found), *after, *_units(found)]
+    return "\n".join([PRELUDE, "main() {", *lines, "}", "alone main", ""])
 
 
 def _command(difference: Difference, checked: tuple[str, ...], database_socket: str) -> str:

@@ -8,7 +8,7 @@ from pyinfra.api import deploy
 from cluster.history import locks, refusal
 from cluster.observed import HostState
 from cluster.order import first_to_float, standing_down, turns
-from cluster.parts import NETWORK
+from cluster.parts import NETWORK, Thing
 from facts import here
 from operations import gate, keepalived, observation, thing
 from operations.errors import LockedError, NoAnswerError
@@ -67,11 +67,12 @@ def leave() -> None:
 
 @deploy("director")
 def configure() -> None:
-    """keepalived and what it needs, for the declared mode and those that directors still use."""
+    """keepalived and what it needs, for the declared mode and those that directors still use; then what tells of it."""
     modes = modes_in_use_now(host)
     gate.agreed(name="gate: peers agree")
     thing.present(name="network", things=NETWORK, modes=modes)
     keepalived.configured(name="keepalived", modes=modes)
+    thing.present(name="metrics", things=(Thing.METRICS,), modes=modes)
 
 
 @deploy("director")

@@ -80,8 +80,8 @@ def built(things: Sequence[Thing], modes: Iterable[Mode], missing: Sequence[Diff
 @operation()
 @fails_alone
 def software(modes: Iterable[Mode]) -> Commands:
-    """The packages of all things, by one call of apt."""
-    missing = [d for d in observation.found(current, modes) if d.kind == "package"]
+    """The packages of all things, by one call of apt, and what must be there before."""
+    missing = [d for d in observation.found(current, modes) if d.is_software]
     if missing:
         yield from run(missing)
 

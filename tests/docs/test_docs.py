@@ -28,10 +28,11 @@ PAGES = [HOUSE / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md
 
 RUNNABLE = re.compile(r"<!-- runnable(?:: (?P<only>.*?))? -->\n```console\n(?P<text>.*?)```", re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
-ROOMS = "benchmarks|cli|cluster|clustercheck|docs|facts|fleet|inventory|lab|operations|templates|tests|transports"
+ROOMS = "benchmarks|cli|cluster|clustercheck|docs|facts|fleet|inventory|lab|monitoring|operations|templates|tests|transports"
 FOREIGN = {
     "/etc/network/interfaces",  # Debian's own
     "/etc/default/ipvsadm",
+    "/etc/default/prometheus-node-exporter",
     "/etc/ssh/ssh_known_hosts",  # the operator's machine's
 }
 
@@ -130,9 +131,9 @@ def test_exit_codes() -> None:
 
 
 def every_part() -> list[Part]:
-    """All that any host can carry: each return path, with and without a password."""
+    """All that any host can carry: each return path, with all that can be switched on."""
     parts: list[Part] = []
-    text = (HOUSE / "inventory/lab.toml").read_text()
+    text = (HOUSE / "inventory/lab.toml").read_text() + "\n[metrics]\nenabled = true\n"
     for way in ReturnPath:
         declaration: Declaration = read(text.replace("[nat]", f'[nat]\nreturn_path = "{way}"'), "lab.toml")
         plan = Blueprint(declaration, render)
