@@ -18,12 +18,6 @@ def switch_mode(
         str | None, typer.Argument(metavar="dr|tun|nat", help="The new forwarding method.", autocompletion=_modes)
     ] = None,
     *,
-    gateway: Annotated[
-        str | None,
-        typer.Option(
-            "--gateway", metavar="ADDRESS", help="nat: the address for replies that floats between directors."
-        ),
-    ] = None,
     drain_for: DrainFor = "10m",
     cut: Cut = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a change that was stopped half-way.")] = False,
@@ -41,7 +35,7 @@ def switch_mode(
     with connections of its own; the active one changes; when the old connections have ended, what only they needed is taken away.
 
     Example:  lbctl switch-mode nat --plan --no-diff
-              lbctl switch-mode nat --gateway 10.0.0.12 --drain 30m
+              lbctl switch-mode nat --drain 30m
               lbctl switch-mode --abort
     """
     from cli.unfinished import text_to_go_on_with  # noqa: PLC0415 (as below: loaded late)
@@ -59,11 +53,4 @@ def switch_mode(
         return
     if mode not in set(Mode):
         raise RequestError(f'"{mode}" is no mode', cure="dr, tun or nat")
-    if gateway and mode != Mode.NAT:
-        raise RequestError("--gateway is for nat: in the other modes answers pass no director")
-
-    def edit(text: str, _: object) -> str:
-        after = with_value(text, ("mode",), mode)
-        return with_value(after, ("nat", "gateway"), gateway) if gateway else after
-
-    run(ctx, cluster, Asked(f"switch-mode {mode}", edit, wait), manner)
+    run(ctx, cluster, Asked(f"switch-mode {mode}", lambda text, _: with_value(text, ("mode",), mode), wait), manner)

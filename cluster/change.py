@@ -68,8 +68,19 @@ def clients_must_move(before: Declaration, after: Declaration) -> tuple[str, ...
 
 
 def afterwards(change: Change, wanted: Plan) -> tuple[str, ...]:
-    """What follows once directors have changed, and stands in no step of the plan that is made before."""
-    return (*_forgotten(change.blueprint), *_left_over(change, wanted))
+    """What no step of the plan says: what is not tried, and what follows once directors have changed."""
+    return (*_untried(change, wanted), *_forgotten(change.blueprint), *_left_over(change, wanted))
+
+
+def _untried(change: Change, wanted: Plan) -> tuple[str, ...]:
+    """Where passive directors stand down the active one is the first on the new terms, and so on the new mode."""
+    before, after = change.blueprint.former, change.blueprint.declaration
+    if before is None or before.mode is after.mode or not any(step.work is Work.STAND_DOWN for step in wanted.steps):
+        return ()
+    return (
+        f"directors must agree on something new as well, so no passive one tries {after.mode} first: better "
+        f"`lbctl deploy` with mode {before.mode}, then this",
+    )
 
 
 def _left_over(change: Change, wanted: Plan) -> tuple[str, ...]:

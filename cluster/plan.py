@@ -126,8 +126,12 @@ def plan(
     if ports := sorted({str(place) for places in clung.values() for place in places}):
         keep, why = keep | {Mode.NAT}, f"{why}; clients are connected to {', '.join(ports)} (nat)".removeprefix("; ")
     held = way_back(declaration, seen, moved=True, drained=blueprint.drained)
-    planner = _Planner(blueprint, modes_now(blueprint, directors), keep, clung, held)
+    in_use = modes_now(blueprint, directors)
+    planner = _Planner(blueprint, in_use, keep, clung, held)
     steps = (*_clearing(trials), *planner.steps(directors, servers))
+    if why and not steps:
+        without = _Planner(blueprint, in_use, frozenset({declaration.mode}), {}, frozenset())
+        why = why if any(without.steps(directors, servers)) else ""  # what might be used is not there
     if planner.held_back:
         on = ", ".join(sorted(planner.held_back))
         why = "; ".join(filter(None, (why, f"nat's way back on {on}: connections may still use it")))

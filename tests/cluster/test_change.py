@@ -56,6 +56,13 @@ def test_what_follows_when_a_director_has_left_is_told_before() -> None:
     assert afterwards(change(replace(DR, leaving=frozenset(DR.declaration.hosts()))), nothing) == ()
 
 
+def test_a_mode_that_nobody_tries_first_is_told_before() -> None:
+    terms = Step(Work.STAND_DOWN, "passive directors stop", {})
+    (said, _) = afterwards(change(replace(NAT, former=DR.declaration)), Plan((terms,)))
+    assert said.startswith("directors must agree on something new as well, so no passive one tries nat first")
+    assert afterwards(change(NAT), Plan((terms,))) == ()
+
+
 def test_what_goes_only_when_nobody_uses_it_is_told_before() -> None:
     switch = change(replace(NAT, former=DR.declaration))
     told = ("then: waits until no connection goes by dr (at most 10m), and takes away what only that needs",)

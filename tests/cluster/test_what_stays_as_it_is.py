@@ -147,3 +147,16 @@ def test_who_is_connected_at_a_place_that_goes_is_counted() -> None:
     assert list(ends_with_its_place(after, {"lb1": lb1, "lb2": lb2})) == [told]
     assert list(ends_with_its_place(PLAN, {"lb1": lb1, "lb2": lb2})) == []
     assert told in plan(after, {"lb1": lb1, "lb2": lb2}).notes
+
+
+def test_what_was_never_there_is_not_said_to_be_kept() -> None:
+    """A monitor at a server's own address might come by nat, for all that can be seen; there is nothing of nat to keep."""
+    directors = {name: director(PLAN, name, Mode.DR, active=name == "lb1") for name in DECLARED.director}
+    servers = {name: as_declared(PLAN, name, {Mode.DR}) for name in DECLARED.real_server}
+    monitored = {**servers, "db1": with_connections(servers["db1"], ("10.0.0.1", "10.0.0.200"))}
+    assert plan(PLAN, {**directors, **monitored}).notes == ()
+    both = as_declared(PLAN, "db1", {Mode.DR, Mode.NAT})
+    left = {**servers, "db1": with_connections(both, ("10.0.0.1", "10.0.0.200"))}
+    now = plan(PLAN, {**directors, **left})
+    assert now.is_empty
+    assert now.notes == ("kept for now: nat: established connections may still use it",)
