@@ -71,7 +71,8 @@ class Build:
         repository.mkdir(parents=True)
         shutil.copyfile("/etc/resolv.conf", self._root / "etc/resolv.conf")
         self._inside(
-            "apt-get", "-qq", "-o", "Dir::Cache::archives=/srv/apt", "--download-only", "-y", "install", *REPOSITORY
+            *("apt-get", "-qq", "-o", "Dir::Cache::archives=/srv/apt", "--download-only", "-y"),
+            *("--no-install-recommends", "install", *REPOSITORY),
         )
         # Those that are installed already: so that whatever is purged can be installed again.
         self._inside("sh", "-c", 'cd /srv/apt && apt-get -qq download "$@"', "-", *self._recipe.libraries)

@@ -32,7 +32,7 @@ _LIBRARIES = (
 )
 
 # The offline repository holds these with all that they need.
-REPOSITORY = ("keepalived", "ipvsadm", "python3", "sudo")
+REPOSITORY = ("keepalived", "ipvsadm", "python3", "sudo", "prometheus-node-exporter")
 
 # Nothing in a lab needs them, and each is a process or a wait before the first login.
 MASKED = (

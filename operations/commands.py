@@ -173,6 +173,13 @@ def _file(file: File) -> str:
     return f"put {quote(file.path)} {file.mode:o} {here_document(file.text)}"
 
 
+def _remove_file(file: File) -> str:
+    folder = file.path.rpartition("/")[0]
+    # A folder for drop-ins of a unit is made for the first one, and goes with the last.
+    empty = f"; rmdir {quote(folder)} 2>/dev/null || :" if folder.endswith(".service.d") else ""
+    return f"keep {quote(file.path)}; rm -f {quote(file.path)}{empty}"
+
+
 HARMLESS = "Truncating auth_pass|Ignoring track_interface|defaulting to BACKUP"
 """What keepalived -t remarks, with a failing status, about a file that it would run as meant."""
 
@@ -274,7 +281,7 @@ _BUILDERS: dict[tuple[str, Action], Callable[..., str]] = {
     # Last of all: what was kept for the day it is taken back was taken back by now.
     ("records", Action.REMOVE): lambda paths: f"rm -rf {' '.join(map(quote, paths))}",
     ("file", Action.BUILD): _file,
-    ("file", Action.REMOVE): lambda file: f"keep {quote(file.path)}; rm -f {quote(file.path)}",
+    ("file", Action.REMOVE): _remove_file,
     ("half-written file", Action.REMOVE): lambda path: f"rm -f {quote(path)}",
     ("module", Action.BUILD): lambda name: f"modprobe {quote(name)}",
     ("link", Action.BUILD): _add_link,
