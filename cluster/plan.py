@@ -130,7 +130,7 @@ def plan(
     planner = _Planner(blueprint, in_use, keep, clung, held)
     steps = (*_clearing(trials), *planner.steps(directors, servers))
     if why and not steps:
-        without = _Planner(blueprint, in_use, frozenset({declaration.mode}), {}, frozenset())
+        without = _Planner(blueprint, in_use, frozenset({declaration.mode}), dict.fromkeys(clung, ()), frozenset())
         why = why if any(without.steps(directors, servers)) else ""  # what might be used is not there
     if planner.held_back:
         on = ", ".join(sorted(planner.held_back))

@@ -106,6 +106,15 @@ def test_while_a_client_is_connected_nothing_of_nat_goes() -> None:
     assert ["virtual_server 10.0.0.12 5506" in conf, "virtual_server 10.0.0.12 5507" in conf] == [True, False]
 
 
+def test_while_clients_are_at_both_there_is_nothing_to_do_and_it_is_said_why() -> None:
+    seen = moved(active=1)
+    seen["lb1"] = replace(seen["lb1"], services=connected(seen["lb1"].services, PORTS[1], active=1))
+    found = plan(DR, seen)
+    assert found.is_empty
+    (note,) = found.notes
+    assert note == "kept for now: clients are connected to 10.0.0.12:5506, 10.0.0.12:5507 (nat)"
+
+
 @pytest.mark.parametrize("inactive", [0, 1])
 def test_when_the_last_one_has_gone_they_go_and_then_the_rest(inactive: int) -> None:
     seen = moved(inactive=inactive)
