@@ -69,7 +69,10 @@ def carry_out(
         done.left, seen = _waited(session, waits, seen, listener)
         if not done.left or change.drain.cut:
             session.blueprint = replace_drained(session.blueprint)
-    _finish(session, done, plan(session.blueprint, seen, session.unreachable), listener)
+    last = _finish(session, done, plan(session.blueprint, seen, session.unreachable), listener)
+    if waits and done.left and last.seen:
+        # A port where nobody was connected, but somebody had been a moment ago, is gone now all the same.
+        done.left = waits.left(last.seen)
     return done
 
 
@@ -88,7 +91,7 @@ def _waited(
     return left, seen
 
 
-def _finish(session: Session, done: Outcome, rest: Plan, listener: Listener) -> None:
+def _finish(session: Session, done: Outcome, rest: Plan, listener: Listener) -> Report:
     """The last steps, and whatever else shows only now. A host that failed before is not tried again."""
     steps = tuple(step for step in rest.steps if not set(step.changes) <= set(done.report.failed))
     last = deployment.carry_out(session, replace(rest, steps=steps), listener.step)
@@ -96,6 +99,7 @@ def _finish(session: Session, done: Outcome, rest: Plan, listener: Listener) -> 
         done.report.changed.setdefault(host, []).extend(names)
     done.report.failed |= last.failed
     done.report.remaining = last.remaining
+    return last
 
 
 def save(change: Change) -> None:

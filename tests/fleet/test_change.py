@@ -1,0 +1,55 @@
+"""What the end of a change says of what is still used."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from cluster.change import Change, Drain
+from cluster.observed import HostState
+from cluster.plan import Plan
+from fleet import deployment
+from fleet.change import Listener, carry_out
+from fleet.deployment import Report
+from fleet.session import Session
+from tests.cluster.test_fading import DR, PORTS, moved
+
+Seen = Mapping[str, HostState | None]
+
+
+class Looks:
+    """A session that sees one thing after the other."""
+
+    def __init__(self, *seen: Seen) -> None:
+        self.blueprint = DR
+        self.unreachable: dict[str, str] = {}
+        self.seen = list(seen)
+
+    def observe(self) -> Seen:
+        return self.seen.pop(0) if len(self.seen) > 1 else self.seen[0]
+
+
+def without_ports(seen: Mapping[str, HostState]) -> Seen:
+    """After directors gave up nat's own ports."""
+
+    def given_up(state: HostState) -> HostState:
+        return replace(state, services=tuple(s for s in state.services if str(s.endpoint) not in PORTS))
+
+    return {name: given_up(state) for name, state in seen.items()}
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_port_that_was_given_up_is_not_said_to_be_used(gone: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001
+    """Somebody closed a connection there a moment ago, and nobody is connected."""
+    before = moved(inactive=1)
+    session = Looks(before, without_ports(before) if gone else before)
+
+    def deployed(session: Looks, wanted: Plan, _progress: object) -> Report:
+        return Report(seen=session.observe(), remaining=wanted)
+
+    monkeypatch.setattr(deployment, "carry_out", deployed)
+    change = Change("deploy", Path("none"), "", "", DR, Drain(0))
+    done = carry_out(cast("Session", session), change, Plan(()), Listener(cast("Any", None)))
+    assert bool(done.left) is not gone
