@@ -17,6 +17,7 @@ from cluster.errors import Exit
 from cluster.metrics import DROP_IN, EXPORTER, METRICS, TEXT
 from cluster.vocabulary import Mode
 from lab.lab import Lab
+from lab.topology import DATABASES
 from lab.unpacked import unpacked
 from tests.system.machines import PATIENT, Cluster, wait_until
 from tests.variants import ROOT, Variant
@@ -202,6 +203,41 @@ def test_a_failover_is_told(watched: Cluster, prometheus: Prometheus) -> None:
     prometheus.stops("LbctlKeepalivedDown", director=active)
 
 
+def test_the_last_server_and_none(watched: Cluster, prometheus: Prometheus) -> None:
+    """Health services that do not run: their databases are well, and get nobody."""
+    stop = "systemctl stop lbctl-clustercheck"
+    try:
+        watched.on_each(stop, "db2", "db3")
+        prometheus.fires("LbctlLastServer", service="write")
+        prometheus.fires("LbctlServerOut", server="db2", reason="refused")
+        watched.on("db1", stop)
+        prometheus.fires("LbctlServiceWithoutServer", service="read", director=watched.active())
+        assert "LbctlLastServer" not in prometheus.firing()
+    finally:
+        watched.on_each("systemctl start lbctl-clustercheck", *DATABASES)
+    prometheus.stops("LbctlServiceWithoutServer")
+    prometheus.stops("LbctlServerOut")
+
+
+def test_two_active_directors_and_none(watched: Cluster, prometheus: Prometheus) -> None:
+    # Both: the one of lower priority yields, if it hears the other.
+    deaf = "INPUT -p 112 -j DROP"
+    directors(watched, f"iptables -w -I {deaf}")
+    try:
+        prometheus.fires("LbctlTwoActiveDirectors", cluster=watched.declaration.name)
+    finally:
+        directors(watched, f"iptables -w -D {deaf}")
+    prometheus.stops("LbctlTwoActiveDirectors")
+    try:
+        directors(watched, "systemctl stop keepalived")
+        prometheus.fires("LbctlNoActiveDirector", cluster=watched.declaration.name)
+    finally:
+        directors(watched, "systemctl start keepalived")
+    prometheus.stops("LbctlNoActiveDirector")
+    for director in watched.declaration.director:
+        watched.table_settles(director)
+
+
 def test_drift_and_a_director_that_is_cut_off(watched: Cluster, prometheus: Prometheus) -> None:
     active = watched.active()
     endpoint = watched.endpoints("read")[0]
@@ -223,6 +259,16 @@ def test_drift_and_a_director_that_is_cut_off(watched: Cluster, prometheus: Prom
     prometheus.stops("LbctlTextStale")
 
 
+def test_after_a_reboot_it_tells_again(watched: Cluster, prometheus: Prometheus) -> None:
+    (passive,) = set(watched.declaration.director) - {watched.active()}
+    watched.lab.reboot(passive)
+    told = f'time() - lbctl_written_timestamp_seconds{{director="{passive}"}} < 30'
+    wait_until(lambda: prometheus.query(told), "it tells again", SOON)
+    watched.table_settles(passive)
+    again = watched.pyinfra()
+    assert (again.status, again.changed) == (0, []), again.output
+
+
 def test_switched_off_nothing_is_left(watched: Cluster) -> None:
     text = watched.file.read_text()
     watched.file.write_text(text.replace("enabled = true", "enabled = false"))
@@ -242,5 +288,6 @@ def test_switched_off_nothing_is_left(watched: Cluster) -> None:
     watched.file.write_text(text)
     done = watched.lbctl("deploy", "--yes")
     assert done.status == Exit.DONE, done.output
-    wait_until(lambda: directors(watched, f"ls {TEXT}"), "the text is written")
+    written = f"test -s {TEXT} && echo yes || :"
+    wait_until(lambda: set(directors(watched, written).values()) == {"yes"}, "the text is written")
     assert watched.pyinfra().changed == []
