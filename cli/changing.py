@@ -71,6 +71,8 @@ class Asked:
     """Hosts that leave and cannot be asked, because they are gone for good."""
     everything: bool = False
     """All hosts leave: nothing of ours stays anywhere."""
+    goes_on: str = ""
+    """What this command did first (`cluster.change.Change`)."""
     notes: tuple[str, ...] = field(default=())
     check: Callable[["Declaration", "Declaration"], None] | None = None
     """Raises an LbctlError where this must not be asked for: before and after."""
@@ -144,6 +146,7 @@ def _change(path: Path, text: str, asked: Asked) -> "Change":
         asked.drain or Drain(0),
         asked.idle,
         remembered=not asked.everything,
+        goes_on=asked.goes_on,
     )
 
 

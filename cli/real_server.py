@@ -206,8 +206,9 @@ def remove(
     from cluster.errors import RefusedError  # noqa: PLC0415
 
     manner = Manner(yes=yes, only_plan=only_plan, json=json_, diff=diff)
-    if not (dead or only_plan):
-        drained = _drained(ctx, cluster, f"real-server remove {name}: drain", (name, drain_for, force), manner, cut=cut)
+    first = "" if dead or only_plan else f"real-server remove {name}: drain"
+    if first:
+        drained = _drained(ctx, cluster, first, (name, drain_for, force), manner, cut=cut)
         if not drained and not cut:
             raise RefusedError(
                 f"{name} still has connections; it is drained and stays in the declaration",
@@ -221,4 +222,4 @@ def remove(
 
     gone = frozenset({name}) if dead else frozenset[str]()
     judge = None if force or dead else _not_the_last(name)
-    run(ctx, cluster, Asked(f"real-server remove {name}", edit, dead=gone, judge=judge), manner)
+    run(ctx, cluster, Asked(f"real-server remove {name}", edit, dead=gone, judge=judge, goes_on=first), manner)

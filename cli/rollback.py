@@ -12,7 +12,9 @@ def rollback(
     ctx: typer.Context,
     number: Annotated[
         int | None,
-        typer.Argument(metavar="[N]", help="Back to before change N of `lbctl history`. Default: the last one."),
+        typer.Argument(
+            metavar="[N]", help="Back to before change N of `lbctl history`. Default: the last of the declaration."
+        ),
     ] = None,
     *,
     drain_for: DrainFor = "10m",

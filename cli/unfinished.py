@@ -47,12 +47,12 @@ def unfinished_one(past: History) -> Entry:
 
 
 def text_before(ctx: typer.Context, cluster: str | None, number: int | None) -> Found:
-    """The declaration from before change `number`, or before the last one. Raises RequestError."""
+    """The declaration from before change `number`, or before the last one that led to another. Raises RequestError."""
     with directors(ctx, cluster) as session:
         from fleet import history  # noqa: PLC0415
 
         past = history.read(session)
-        entry = past.last if number is None else past.numbered(number)
+        entry = (past.last_to_another or past.last) if number is None else past.numbered(number)
         if entry is None:
             raise RequestError("there is no such change", cure="lbctl history")
         if entry.before is None:

@@ -46,6 +46,8 @@ class Change:
     """Servers that are to have no client's connection before it is done."""
     remembered: bool = True
     """Whether it is written down in the history. Not where directors are to remember nothing any more."""
+    goes_on: str = ""
+    """The change of the same command that came before, as the history says it: to go back means to before that one."""
 
 
 def clients_must_move(before: Declaration, after: Declaration) -> tuple[str, ...]:

@@ -194,6 +194,11 @@ class History:
     def last(self) -> Entry | None:
         return self.entries[-1] if self.entries else None
 
+    @property
+    def last_to_another(self) -> Entry | None:
+        """The last change that led from one declaration to another: a deploy that only finished something is none."""
+        return next((entry for entry in reversed(self.entries) if entry.before not in {None, entry.after}), None)
+
     def numbered(self, number: int) -> Entry | None:
         """The change of that number; the later one, should two operators who did not reach the same directors have begun both."""
         return next((entry for entry in reversed(self.entries) if entry.number == number), None)

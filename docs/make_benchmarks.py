@@ -69,6 +69,13 @@ EJECT = """\
 `make bench-eject`; [benchmarks-failover.md](benchmarks-failover.md) says how it is measured.
 """
 
+SWITCH = """\
+`make bench-switch` boots a lab, deploys the first mode and makes all six changes of mode by `lbctl switch-mode MODE --drain 0`, one
+after another, while a client works with real SQL: 20 connections that are held open and ask every 100 ms, and 50 new ones a second
+(login, one query, quit). Each row is the worst of all rounds. `--drain 0` means that old connections are not waited for: whatever
+would be cut, is cut before the benchmark's eyes. A deploy follows each change, which takes away what only the old ones used.
+"""
+
 
 @dataclass(frozen=True)
 class Section:
@@ -85,6 +92,7 @@ SECTIONS: Mapping[str, Section] = {
     "scale": Section("Number of hosts", SCALE, "Seconds by number of hosts"),
     "failover": Section("A director stops, dies, is cut off", FAILOVER),
     "eject": Section("A database dies, hangs, is cut off", EJECT),
+    "switch": Section("A running cluster changes its mode", SWITCH),
     "startup": Section("Start-up", STARTUP),
 }
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from cluster.change import LAST, Change
 from cluster.errors import RefusedError
-from cluster.history import DONE, FAILED
+from cluster.history import DONE, FAILED, History
 from cluster.plan import Plan, Step
 from fleet import change as changes
 from fleet import deployment, history, lock
@@ -22,7 +22,7 @@ def carry_out(session: Session, change: Change, wanted: Plan, listener: Listener
         record = None
         if change.remembered:
             past = history.read(session)
-            before = history.last_text(session, past)
+            before = _text_before_first(session, past, change) or history.last_text(session, past)
             before = change.before if before is None and change.after != change.before else before
             record = stack.enter_context(history.begin(session, change.what, before, change.after, say, past=past))
 
@@ -37,6 +37,12 @@ def carry_out(session: Session, change: Change, wanted: Plan, listener: Listener
         if record:
             record.end(_result(wanted, done), record.changed)
         return done
+
+
+def _text_before_first(session: Session, past: History, change: Change) -> str | None:
+    """Where the command has made a change before this one: the declaration from before that."""
+    first = past.last
+    return history.text_of(session, first.before) if first and first.before and first.what == change.goes_on else None
 
 
 @contextmanager

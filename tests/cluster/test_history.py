@@ -9,6 +9,7 @@ import pytest
 from cluster.history import (
     BrokenError,
     Entry,
+    History,
     Owner,
     SeenLock,
     history,
@@ -221,3 +222,12 @@ def test_broken_and_foreign_files_are_named_and_the_rest_is_read() -> None:
 
 def test_merging_keeps_what_is_finished() -> None:
     assert merged([ENTRY, ENDED, ENTRY]) == (ENDED,)
+
+
+def test_the_last_change_of_the_declaration_is_not_the_deploy_that_finished_it() -> None:
+    switch = replace(ENDED, number=8, what="switch-mode nat")
+    deploy = replace(ENDED, number=9, before=switch.after)
+    past = History((ENTRY, switch, deploy))
+    assert past.last == deploy
+    assert past.last_to_another == switch
+    assert History((deploy,)).last_to_another is None

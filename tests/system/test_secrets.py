@@ -85,27 +85,30 @@ def with_a_fault(cluster: Cluster) -> tuple[Run, str]:
     return run, file.read_text()
 
 
-def test_password(cluster: Cluster) -> None:
+def declared_with_password(cluster: Cluster) -> list[str]:
+    """Directors that have none yet are to get one: their names."""
     cluster.declare(Variant(Mode.DR, "persistent"))
-    directors = list(cluster.declaration.director)
     before = cluster.lbctl("deploy", "--yes")
     assert before.status == Exit.DONE, before.output
-
     cluster.declare(Variant(Mode.DR, "persistent", vrrp="password"))
+    return list(cluster.declaration.director)
+
+
+def nowhere(*runs: Run) -> None:
+    for run in runs:
+        assert len(run.output) > 100, run.output
+        assert PASSWORD not in run.output
+
+
+def test_password(cluster: Cluster) -> None:
+    directors = declared_with_password(cluster)
     with watched(cluster.lab, directors) as seen:
         plan = cluster.lbctl("--debug", "plan")
-        shown = [cluster.lbctl("plan", "--json"), *(cluster.run("pyinfra", "inventory.py", *how) for how in SHOWN)]
-        fault, kept = with_a_fault(cluster)
         deploy = cluster.pyinfra("-vvv", "--debug", "--diff")
     assert seen == []
     assert "auth_pass ***" in plan.output
-    assert "a fault in lbctl itself: RuntimeError" in fault.output
-    assert "in carry_out" in kept
     assert deploy.status == Exit.DONE, deploy.output
-    for run in (plan, *shown, fault, deploy):
-        assert len(run.output) > 100, run.output
-        assert PASSWORD not in run.output
-    assert PASSWORD not in kept
+    nowhere(plan, deploy)
 
     for host in directors:
         conf = "/etc/keepalived/keepalived.conf"
@@ -129,3 +132,21 @@ def test_password(cluster: Cluster) -> None:
         kept = "/var/lib/lbctl/previous/etc:keepalived:keepalived.conf"
         assert cluster.on(host, f"stat -c '%a %U' {kept}; grep -c {PASSWORD} {kept}").split() == ["600", "root", "1"]
     cluster.active()
+
+
+@pytest.mark.soak
+def test_whatever_is_shown(cluster: Cluster) -> None:
+    """All that lbctl and pyinfra can be told to show, a fault of lbctl's own, and the history of the cluster."""
+    directors = declared_with_password(cluster)
+    with watched(cluster.lab, directors) as seen:
+        plans = [cluster.lbctl("plan", how) for how in ("--json", "--diff")]
+        shown = [cluster.run("pyinfra", "inventory.py", *how) for how in SHOWN]
+        fault, kept = with_a_fault(cluster)
+        deploy = cluster.lbctl("--debug", "deploy", "--yes")
+        told = [cluster.lbctl(*words) for words in (("history",), ("history", "show", "1"), ("status", "--json"))]
+    assert seen == []
+    assert "a fault in lbctl itself: RuntimeError" in fault.output
+    assert "in carry_out" in kept
+    assert deploy.status == Exit.DONE, deploy.output
+    nowhere(*plans, *shown, fault, deploy, *told)
+    assert PASSWORD not in kept
