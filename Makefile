@@ -6,7 +6,7 @@ MODE ?= dr
 # Debian packages that the lab needs on this machine, and those that only some processors need (lab/xstate.c).
 DEBIAN := $(shell cat lab/packages.txt; grep -qw amx_tile /proc/cpuinfo && echo gcc libc6-dev)
 
-.PHONY: help venv system demo test soak check lint types floors pure lock clean
+.PHONY: help venv system browser demo test soak check lint types floors pure lock clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -27,6 +27,12 @@ system:
 	if [ -n "$$missing" ]; then echo "installing on this machine:" $$missing; apt-get update -qq; \
 	DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends $$missing >/dev/null; fi
 
+## make browser         a real browser for tests of pages (Debian's headless Chromium)
+browser:
+	@command -v chromium >/dev/null || command -v chromium-headless-shell >/dev/null || { echo "installing on this machine: chromium-headless-shell"; \
+	apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends \
+	chromium-headless-shell fonts-dejavu-core >/dev/null; }
+
 ## make demo [MODE=dr|tun|nat] [KEEP=1]   boots a lab, deploys with pyinfra, shows the load balancer at work, tears all down
 demo: venv system
 	@$(PYTHON) -m lab.demo $(MODE)
@@ -39,7 +45,7 @@ test: venv system
 	@$(VENV)/bin/pytest $(WORKERS) --durations=15 -m "not soak" tests
 
 ## make soak            the long ones: reboots, interruptions at each step
-soak: venv system
+soak: venv system browser
 	@$(VENV)/bin/pytest -m soak tests
 
 ## make check           lint, types, floors and the pure tests: under a minute

@@ -31,6 +31,7 @@ COMMANDS = {
     "deploy": Entry("Bring the hosts to what the declaration says.", "cli.deploy:deploy"),
     "status": Entry("Show services, servers, directors, and what is wrong.", "cli.status:status"),
     "watch": Entry("The same, live: rates, failovers and weights as they change.", "cli.watch:watch"),
+    "report": Entry("All of it as one page: state, packet paths, traffic, changes.", "cli.report:report"),
     "verify": Entry("Connect as a client does, and see which servers answer.", "cli.verify:verify"),
     "switch-mode": Entry("Another forwarding method, while clients are served.", "cli.switch_mode:switch_mode"),
     "director": Entry("Add a keepalived node to a running cluster, or take one out.", "cli.director:app"),

@@ -181,21 +181,8 @@ def _numbers(found: "History") -> str:
     return f"{min(numbers)} to {max(numbers)}" if numbers else "none yet"
 
 
-def _outcome(entry: "Entry", held: "Sequence[tuple[Lock, str]]") -> str:
-    if entry.is_finished:
-        return entry.result
-    at_work = any(
-        not stale
-        and lock.owner
-        and (lock.owner.user, lock.owner.host) == (entry.by, entry.host)
-        and lock.owner.since <= entry.began
-        for lock, stale in held
-    )
-    return "under way" if at_work else "unfinished"
-
-
 def _table(found: "History", entries: "Sequence[Entry]", held: "Sequence[tuple[Lock, str]]") -> None:
-    from cluster.history import moment, refusal  # noqa: PLC0415
+    from cluster.history import moment, outcome, refusal  # noqa: PLC0415
 
     if not found.entries:
         typer.echo("No change was written down yet.")
@@ -207,7 +194,7 @@ def _table(found: "History", entries: "Sequence[Entry]", held: "Sequence[tuple[L
                 moment(entry.began),
                 f"{entry.by}@{entry.host}",
                 entry.what,
-                _outcome(entry, held),
+                outcome(entry, held),
                 ", ".join(entry.changed) or "-",
             )
             for entry in entries
@@ -223,11 +210,13 @@ def _table(found: "History", entries: "Sequence[Entry]", held: "Sequence[tuple[L
 def _as_json(found: "History", entries: "Sequence[Entry]", held: "Sequence[tuple[Lock, str]]") -> dict[str, Any]:
     from dataclasses import asdict  # noqa: PLC0415
 
+    from cluster.history import outcome  # noqa: PLC0415
+
     return {
         "changes": [
             {
                 **asdict(e),
-                "result": _outcome(e, held),
+                "result": outcome(e, held),
                 "began": e.began.isoformat(),
                 "ended": e.ended and e.ended.isoformat(),
             }

@@ -13,6 +13,7 @@ import typer
 
 from cli import session
 from cluster.errors import Exit, LbctlError
+from facts import here
 
 
 @contextmanager
@@ -45,7 +46,7 @@ def _ended(ctx: typer.Context, error: BaseException, text: str, code: Exit, word
 def _keep(error: Exception) -> str:
     """Writes what a developer needs into a file that only the operator can read; its name."""
     lines = (f"lbctl {' '.join(sys.argv[1:])}\nPython {sys.version}\n\n", *traceback.format_exception(error))
-    for folder in (_state_folder(), Path(tempfile.gettempdir())):
+    for folder in (here.state_folder(), Path(tempfile.gettempdir())):
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             stamp = time.strftime("%Y%m%d-%H%M%S")
@@ -56,8 +57,3 @@ def _keep(error: Exception) -> str:
             file.writelines(lines)
         return name
     return "what --debug shows (no place was found to write it to)"
-
-
-def _state_folder() -> Path:
-    """XDG Base Directory Specification: $XDG_STATE_HOME, else ~/.local/state."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "lbctl"

@@ -7,6 +7,7 @@ from typing import Any
 from cli.output import columns
 from cluster.history import moment
 from cluster.status import DirectorView, EndpointView, Health, Part, ServerView, Status
+from cluster.units import short
 
 Spark = Callable[[EndpointView, ServerView], str]
 Line = tuple[str, str]
@@ -93,22 +94,6 @@ def _server(view: ServerView) -> tuple[str, ...]:
     rate = view.rate
     figures = (str(view.active), str(view.inactive), str(rate.connections), short(rate.bytes_in), short(rate.bytes_out))
     return view.name, weight, view.health, *figures
-
-
-_THOUSAND = 1000
-_TEN = 9.95
-"""From here on without a digit after the point."""
-
-
-def short(number: float) -> str:
-    """With at most four characters: 999, 1.2k, 34M."""
-    if number < _THOUSAND:
-        return str(int(number))
-    for unit in "kMGT":
-        number /= _THOUSAND
-        if number < _THOUSAND - 0.5:
-            return f"{number:.1f}{unit}" if number < _TEN else f"{number:.0f}{unit}"
-    return f"{number:.0f}T"
 
 
 def _drift(status: Status) -> Iterator[Line]:

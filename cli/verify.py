@@ -66,6 +66,7 @@ def verify(
         declaration, client_at(where, declaration), login, count=count, expect=servers, connect_timeout=connect_timeout
     )
     _print(declaration, where, verdicts, json_=json_)
+    _remember(declaration, where, verdicts)
     faulty = sum(not verdict.healthy for verdict in verdicts)
     if faulty:
         raise TroubleError(f"{faulty} of {len(verdicts)} endpoints are not as they should be")
@@ -82,6 +83,19 @@ def _login(user: str, password_env: str, defaults_file: str, *, in_lab: bool) ->
         # What the databases of every lab are made with (lab.galera); it is a secret to nobody.
         return Login(user or "lab", "lab" if password is None else password, option_files=False)
     return Login(user, password, defaults_file)
+
+
+def _remember(declaration: "Declaration", where: str, verdicts: "Sequence[Verdict]") -> None:
+    """For the next report."""
+    from cluster.findings import of_verify  # noqa: PLC0415
+    from cluster.verification import split_writers  # noqa: PLC0415
+    from fleet import remembered  # noqa: PLC0415
+
+    found = of_verify(
+        verdicts, split_writers(verdicts), by=remembered.by(), place=f"as a client {_place(where)} sees it"
+    )
+    if failed := remembered.keep(declaration, found):
+        typer.echo(f"not remembered for `lbctl report`: {failed}", err=True)
 
 
 def _print(declaration: "Declaration", where: str, verdicts: "Sequence[Verdict]", *, json_: bool) -> None:

@@ -255,6 +255,20 @@ def unfinished(entries: Iterable[Entry]) -> Entry | None:
     return last if last and not last.is_finished else None
 
 
+def outcome(entry: Entry, held: Iterable[tuple[Lock, str]]) -> str:
+    """How a change ended; "under way" or "unfinished" where nobody has said so. `held`: locks, and why each is stale, or ""."""
+    if entry.is_finished:
+        return entry.result
+    at_work = any(
+        not stale
+        and lock.owner
+        and (lock.owner.user, lock.owner.host) == (entry.by, entry.host)
+        and lock.owner.since <= entry.began
+        for lock, stale in held
+    )
+    return "under way" if at_work else "unfinished"
+
+
 def text_hash(text: str) -> str:
     """By what the text of a declaration is known."""
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Durations and names as people write them."""
+"""Durations, amounts and names as people write them."""
 
 import re
 from ipaddress import IPv4Network
@@ -39,6 +39,22 @@ def duration(value: float) -> str:
 def decimal(value: float) -> str:
     """A number without a needless fraction. Not :g, which turns to powers of ten from a million on."""
     return f"{value:.6f}".rstrip("0").rstrip(".")
+
+
+_THOUSAND = 1000
+_TEN = 9.95
+"""From here on without a digit after the point."""
+
+
+def short(number: float) -> str:
+    """With at most four characters: 999, 1.2k, 34M."""
+    if number < _THOUSAND:
+        return str(int(number))
+    for unit in "kMGT":
+        number /= _THOUSAND
+        if number < _THOUSAND - 0.5:
+            return f"{number:.1f}{unit}" if number < _TEN else f"{number:.0f}{unit}"
+    return f"{number:.0f}T"
 
 
 Seconds = Annotated[float, BeforeValidator(seconds), PlainSerializer(duration, when_used="json")]

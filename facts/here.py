@@ -47,3 +47,8 @@ def user() -> str:
 
 def name() -> str:
     return socket.gethostname()
+
+
+def state_folder() -> Path:
+    """Where lbctl keeps files of its own here (XDG Base Directory Specification: $XDG_STATE_HOME, else ~/.local/state)."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "lbctl"

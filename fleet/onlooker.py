@@ -12,11 +12,13 @@ import gevent
 
 from cluster.errors import HostError
 from cluster.footprint import Blueprint
+from cluster.history import History
 from cluster.observed import BusyError, HostState, parse
 from cluster.pulse import Pulse
 from cluster.pulse import parse as pulse_of
 from cluster.status import BUSY, Answers
 from facts import pulse, state
+from fleet.history import read_on
 from fleet.line import Answer, Line
 from fleet.session import Session
 from operations.observation import asked_of
@@ -80,6 +82,23 @@ class Onlooker:
                 del self._asking[name]
                 self._lost(name, f"no answer within {self._limit:.0f} s")
         return Answers(datetime.now(UTC), dict(self._pulses), dict(self._states), dict(self._dead), dict(self._unseen))
+
+    def history(self) -> History:
+        """What the directors remember. Those that were dead at the last look are not asked again."""
+        lines: dict[str, Line] = {}
+        unreachable: dict[str, str] = {}
+        for name in self.blueprint.declaration.director:
+            if name in self._dead:
+                unreachable[name] = self._dead[name]
+                continue
+            try:
+                lines[name] = self._session.connect(name)
+            except HostError as error:
+                unreachable[name] = error.message
+        try:
+            return read_on(lines, unreachable)
+        except HostError:  # none of them; why is in `unreachable`
+            return History(unreachable=unreachable)
 
     def _one(self, name: str, *, whole: bool) -> None:
         try:

@@ -12,14 +12,14 @@ from cluster.units import decimal
 
 @cache
 def _environment() -> Environment:
-    # No autoescape: it would turn & into &amp; in keepalived.conf.
+    # Only pages are escaped: in keepalived.conf it would turn & into &amp;.
     environment = Environment(
         loader=FunctionLoader(lambda name: (files("templates") / name).read_text()),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 (these are configuration files, not pages)
+        autoescape=lambda name: name is not None and name.endswith(".html.j2"),  # noqa: S701 (it is one)
     )
     environment.filters["plain"] = decimal
     return environment

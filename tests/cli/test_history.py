@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli import history
-from cluster.history import Entry, History, Lock, Owner
+from cluster.history import Entry, History, Lock, Owner, outcome
 from tests.cli.shop import Lbctl
 
 WHEN = datetime(2026, 11, 25, 0, 20, 3, tzinfo=UTC)
@@ -33,12 +33,12 @@ def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_what_is_under_way_is_not_unfinished() -> None:
-    assert history._outcome(BEGUN, [(LOCK, "")]) == "under way"
-    assert history._outcome(BEGUN, [(LOCK, "its process has ended")]) == "unfinished"
-    assert history._outcome(BEGUN, []) == "unfinished"
+    assert outcome(BEGUN, [(LOCK, "")]) == "under way"
+    assert outcome(BEGUN, [(LOCK, "its process has ended")]) == "unfinished"
+    assert outcome(BEGUN, []) == "unfinished"
     earlier = replace(BEGUN, began=BEGUN.began - timedelta(hours=1))
-    assert history._outcome(earlier, [(LOCK, "")]) == "unfinished"  # the same person's, but of an hour before
-    assert history._outcome(replace(BEGUN, by="anna"), [(LOCK, "")]) == "unfinished"
+    assert outcome(earlier, [(LOCK, "")]) == "unfinished"  # the same person's, but of an hour before
+    assert outcome(replace(BEGUN, by="anna"), [(LOCK, "")]) == "unfinished"
 
 
 def test_for_programs() -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cli.screen import as_json, is_row, lines, short
+from cli.screen import as_json, is_row, lines
 from cli.watch import frame
 from cluster.status import BUSY, Answers, status
+from cluster.units import short
 from cluster.watching import Course, events
 from tests.cluster.sample import LAB
 from tests.cluster.test_status import BEGUN, edited, kept, locked

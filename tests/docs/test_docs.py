@@ -28,7 +28,10 @@ PAGES = [HOUSE / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md
 
 RUNNABLE = re.compile(r"<!-- runnable(?:: (?P<only>.*?))? -->\n```console\n(?P<text>.*?)```", re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
-ROOMS = "benchmarks|cli|cluster|clustercheck|docs|facts|fleet|inventory|lab|monitoring|operations|templates|tests|transports"
+ROOMS = (
+    "benchmarks|cli|cluster|clustercheck|docs|facts|fleet|inventory|lab|monitoring|operations|pages|templates"
+    "|tests|transports"
+)
 FOREIGN = {
     "/etc/network/interfaces",  # Debian's own
     "/etc/default/ipvsadm",

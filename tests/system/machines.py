@@ -131,7 +131,13 @@ class Cluster:
         done = subprocess.run(
             [*prefix, str(Path(sys.executable).parent / argv[0]), *argv[1:]],
             cwd=ROOT,
-            env={**os.environ, "LBCTL_CLUSTER": str(self.file), "LBCTL_LAB": self.lab.name, "NO_COLOR": "1"},
+            env={
+                **os.environ,
+                "LBCTL_CLUSTER": str(self.file),
+                "LBCTL_LAB": self.lab.name,
+                "NO_COLOR": "1",
+                "XDG_STATE_HOME": str(self.folder / "state"),
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

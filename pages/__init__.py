@@ -1,0 +1,1 @@
+"""What is shown on a page: pictures as SVG, and the report that has them. Pure: text from what is known."""
