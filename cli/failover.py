@@ -74,7 +74,7 @@ def _show(wanted: "Move", *, as_json_: bool) -> None:
         as_json({"from": wanted.source, "to": wanted.target})
         return
     typer.echo(f"""{wanted.source} holds the addresses; {wanted.target} would take over:
-  1     both: each client's new connections go to one server for now, so that {wanted.target} sends one that has just begun there, too
+  1     both: each client's new connections go to one server for now: {wanted.target} sends one that has just begun there, too
   gate  {wanted.target} knows which client goes where, and every established connection of {wanted.source}
   2     {wanted.source}: keepalived restarts; the kernel forwards until {wanted.target} answers for the addresses
   gate  {wanted.target} holds the addresses
