@@ -169,10 +169,10 @@ def _do(
     from fleet import deployment, recorded  # noqa: PLC0415
 
     session, seen = looked
+    refuse(change, wanted)
     if not manner.json and not wanted.none_asked:
         printing.plan(wanted, None)
     deployment.preflight(session, wanted, overwrite=manner.overwrite)
-    refuse(change, wanted)
     listener = printing.listener(change, as_json=manner.json)
     if wanted.is_empty and not change.idle:
         done = changes.carry_out(session, change, wanted, listener, seen)

@@ -46,7 +46,8 @@ def failover(
     from fleet.session import Session  # noqa: PLC0415
 
     with Session(blueprint) as session:
-        wanted = move(blueprint.declaration, session.observe(), to)
+        seen = session.observe()
+        wanted = move(blueprint.declaration, seen, to)
         if only_plan:
             _show(wanted, as_json_=json_)
             return
@@ -54,7 +55,7 @@ def failover(
         of(ctx).state = "lbctl plan says who holds the addresses; lbctl deploy starts a director that was stopped"
         say = printing.note(json_)
         with recorded.noted(session, f"failover {wanted.source} to {wanted.target}", text, say):
-            cost = failover.carry_out(session, wanted, say, force=force)
+            cost = failover.carry_out(session, wanted, seen, say, force=force)
     if json_:
         as_json({"from": wanted.source, "to": wanted.target, **vars(cost)})
         return
@@ -73,8 +74,9 @@ def _show(wanted: "Move", *, as_json_: bool) -> None:
         as_json({"from": wanted.source, "to": wanted.target})
         return
     typer.echo(f"""{wanted.source} holds the addresses; {wanted.target} would take over:
-  gate  {wanted.target} knows every established connection of {wanted.source}
-  1     {wanted.source}: keepalived restarts; the kernel forwards until {wanted.target} answers for the addresses
+  1     both: each client's new connections go to one server for now: {wanted.target} sends one that has just begun there, too
+  gate  {wanted.target} knows which client goes where, and every established connection of {wanted.source}
+  2     {wanted.source}: keepalived restarts; the kernel forwards until {wanted.target} answers for the addresses
   gate  {wanted.target} holds the addresses
-Established connections stay. A new one whose handshake is under way at that moment may be repeated by the client's kernel.
-Nothing was changed.""")
+  3     both: new connections are spread as declared again
+Established connections stay. Nothing was changed.""")

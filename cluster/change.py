@@ -107,6 +107,12 @@ class Wait:
 
     change: Change
     standing: Standing
+    dead: frozenset[str] = frozenset()
+    """Servers that were to be idle and could not be asked from the beginning."""
+
+    def in_vain(self, seen: Mapping[str, HostState | None]) -> bool:
+        """Whether nothing is waited for but dead servers: who was connected there is cut off already."""
+        return bool(self.dead) and not self.left({name: state for name, state in seen.items() if name not in self.dead})
 
     def left(self, seen: Mapping[str, HostState | None]) -> tuple[str, ...]:
         """Why the wait is not over: one line for each server or port, empty when it is."""
@@ -128,7 +134,7 @@ def wait(change: Change, seen: Mapping[str, HostState | None]) -> Wait | None:
     rest = plan(replace_drained(blueprint), seen).steps
     if not change.idle and not any(step.work in LAST for step in rest):
         return None
-    return Wait(change, _standing(change, servers))
+    return Wait(change, _standing(change, servers), frozenset(name for name in change.idle if seen.get(name) is None))
 
 
 def _standing(change: Change, servers: Mapping[str, HostState | None]) -> Standing:

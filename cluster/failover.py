@@ -84,6 +84,12 @@ def known(lines: Iterable[str]) -> Known:
     return frozenset(tuple(words[1:7]) for words in found if len(words) > 7 and words[7] == "ESTABLISHED")  # noqa: PLR2004
 
 
+def stuck(lines: Iterable[str]) -> Known:
+    """Which client goes to which server, where services are persistent: the templates in the same file, which have no port."""
+    found = (line.split() for line in lines)
+    return frozenset(tuple(words[1:7]) for words in found if len(words) > 7 and words[2] == "0000")  # noqa: PLR2004
+
+
 def clients_by_server(connections: Known) -> dict[IPv4Address, frozenset[str]]:
     """Where the clients of these connections are, ADDRESS:PORT, for each server that has them."""
     found: dict[IPv4Address, set[str]] = {}

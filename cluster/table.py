@@ -53,13 +53,12 @@ Weights = Mapping[_Key, Mapping[IPv4Address, int]]
 
 
 def weights(declaration: Declaration, director: str) -> Weights:
-    """As declared, for all that this director may serve in any mode: its table may be of another one than the declared."""
+    """As declared, for all that this director may serve in any mode."""
     servers = declaration.real_server
     found = {}
-    for mode in Mode:
-        for endpoint in endpoints(declaration.model_copy(update={"mode": mode}), director):
-            named = weights_for(declaration.service[endpoint.service], declaration)
-            found[_key(endpoint)] = {servers[name].address: weight for name, weight in named.items()}
+    for endpoint in _in_any_mode(declaration, director):
+        named = weights_for(declaration.service[endpoint.service], declaration)
+        found[_key(endpoint)] = {servers[name].address: weight for name, weight in named.items()}
     return found
 
 
@@ -80,6 +79,43 @@ def taken_back(declared: Weights, seen: HostState) -> Iterator[Mend]:
         for d in service.destinations:
             if not d.weight and (weight := declared.get(_key(service.endpoint), {}).get(d.address)):
                 yield _weigh(service, d, weight)
+
+
+def sticking(declaration: Declaration, director: str, seen: HostState, seconds: int) -> Iterator[Mend]:
+    """What has each client's new connections go to one server, for so long: services become persistent (ipvsadm(8), -p).
+
+    Established connections stay where they are. `not_sticking` undoes it.
+    """
+    for service in _not_persistent(declaration, director, seen):
+        yield _edited(service.endpoint, service.scheduler, seconds, IPv4Address("255.255.255.255"))
+
+
+def not_sticking(declaration: Declaration, director: str, seen: HostState) -> Iterator[Mend]:
+    """`seen`: before `sticking` or after it."""
+    for service in _not_persistent(declaration, director, seen):
+        yield _edited(service.endpoint, service.scheduler)
+
+
+def _not_persistent(declaration: Declaration, director: str, seen: HostState) -> Iterator[SeenService]:
+    """The services in the kernel that are declared without persistence."""
+    declared = {_key(e): declaration.service[e.service] for e in _in_any_mode(declaration, director)}
+    for service in seen.services:
+        there = declared.get(_key(service.endpoint))
+        if there and there.protocol == "tcp" and not there.persistence:
+            yield service
+
+
+def _in_any_mode(declaration: Declaration, director: str) -> Iterator[Endpoint]:
+    """All that this director may serve: its table may be of another mode than the declared."""
+    for mode in Mode:
+        yield from endpoints(declaration.model_copy(update={"mode": mode}), director)
+
+
+def _edited(
+    endpoint: Endpoint, scheduler: str, seconds: int | None = None, granularity: IPv4Address | None = None
+) -> Mend:
+    persistence = ("-p", str(seconds), "-M", str(granularity)) if seconds else ()
+    return Mend(("-E", *_named(endpoint), "-s", scheduler, *persistence))
 
 
 def _weigh(service: SeenService, there: SeenDestination, weight: int) -> Mend:
@@ -109,10 +145,8 @@ def _of_service(wanted: VirtualServer, there: SeenService) -> Iterator[Drift]:
         )
         reasons.append(f"persistence {before} becomes {then}")
     if reasons:
-        persistence: tuple[str, ...] = ()
-        if wanted.persistence_timeout:
-            persistence = ("-p", str(wanted.persistence_timeout), "-M", str(wanted.persistence_granularity))
-        mend = Mend(("-E", *_named(wanted.endpoint), "-s", wanted.scheduler, *persistence))
+        timeout, granularity = wanted.persistence_timeout, wanted.persistence_granularity
+        mend = _edited(wanted.endpoint, wanted.scheduler, timeout, granularity)
         yield mend, f"{wanted.endpoint}: {', '.join(reasons)}"
 
 

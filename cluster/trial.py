@@ -60,6 +60,7 @@ def against(
         if lost > 0:
             return (
                 f"a trial on {director}: {lost} of {CONNECTIONS} connections to {endpoint} by "
-                f"{Mode(declaration.mode)} got no answer"
+                f"{Mode(declaration.mode)} got no answer; a firewall or a rule of another hand is in the way "
+                "(docs/troubleshooting.md), or go back: lbctl switch-mode --abort"
             )
     return None

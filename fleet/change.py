@@ -84,7 +84,7 @@ def _waited(
     while left := waits.left(seen):
         passed = time.monotonic() - began
         listener.waiting(left, passed)
-        if limit is not None and passed >= limit:
+        if (limit is not None and passed >= limit) or waits.in_vain(seen):
             break
         time.sleep(min(LOOK_EVERY, limit - passed) if limit is not None else LOOK_EVERY)
         seen = session.observe()

@@ -1,6 +1,7 @@
 """A planned failover, watched: the connection tables are equal first, then the active director hands over."""
 
 import time
+from collections.abc import Mapping
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -9,10 +10,12 @@ import gevent
 from cluster.errors import HostError, RefusedError
 from cluster.failover import Cost, Known, Move, clients_by_server, known, of_clients
 from cluster.keepalived import floating_addresses
+from cluster.observed import HostState
 from cluster.vocabulary import Mode, ReturnPath
 from fleet.line import Answer, Line
 from fleet.lock import Say
 from fleet.session import Session
+from fleet.sticking import CONNECTIONS, clients_stick
 
 EQUAL_WITHIN = 60
 """Seconds for the passive director to learn of all connections."""
@@ -23,11 +26,21 @@ ASKED_AT_MOST = 200
 TAKEN_WITHIN = 12
 """Seconds for the passive director to take over."""
 
-_CONNECTIONS = "[ ! -r /proc/net/ip_vs_conn ] || cat /proc/net/ip_vs_conn\n"
+
+def carry_out(
+    session: Session, move: Move, seen: Mapping[str, HostState | None], say: Say, *, force: bool = False
+) -> Cost:
+    """Raises RefusedError if the passive director does not know all connections, HostError if it does not take over.
+
+    `seen`: what `move` was found from.
+    """
+    if not session.blueprint.declaration.vrrp.synchronise_connections:
+        return _handed_over(session, move, say, force=force)
+    with clients_stick(session, move, seen, say):
+        return _handed_over(session, move, say, force=force)
 
 
-def carry_out(session: Session, move: Move, say: Say, *, force: bool = False) -> Cost:
-    """Raises RefusedError if the passive director does not know all connections, HostError if it does not take over."""
+def _handed_over(session: Session, move: Move, say: Say, *, force: bool) -> Cost:
     lines = session.lines()
     source, target = lines[move.source], lines[move.target]
     before = _equal(session, move, source, target, say, force=force)
@@ -74,7 +87,7 @@ def _taken(watch: Any, move: Move) -> float:
 
 
 def _known(session: Session, line: Line) -> Known:
-    answer = line.tell(_CONNECTIONS)
+    answer = line.tell(CONNECTIONS)
     if answer.failed:
         raise HostError(f"a director does not show its connections: {answer.failed}; nothing was changed")
     return of_clients(known(answer.lines), session.blueprint.declaration)

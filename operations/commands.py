@@ -259,7 +259,7 @@ def _remove_unit(unit: Unit) -> str:
     return f"systemctl -q --no-reload disable --now {quote(unit.name)}; rm -f /run/lbctl/{quote(unit.name)}"
 
 
-def _mend(mend: Mend) -> str:
+def mended(mend: Mend) -> str:
     # With a peer a stop hands over first: the restart costs no client anything.
     return (
         " ".join(("ipvsadm", *map(quote, mend.arguments))) if mend.arguments else "systemctl restart keepalived.service"
@@ -297,5 +297,5 @@ _BUILDERS: dict[tuple[str, Action], Callable[..., str]] = {
     ("chain", Action.BUILD): lambda chain: render("chain.j2", {"chain": chain}).rstrip("\n"),
     ("chain", Action.REMOVE): _remove_chain,
     ("unit", Action.REMOVE): _remove_unit,
-    ("table", Action.BUILD): _mend,
+    ("table", Action.BUILD): mended,
 }

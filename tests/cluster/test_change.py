@@ -101,6 +101,19 @@ def test_a_server_that_is_to_be_idle_is_waited_for() -> None:
     assert waits.left(seen) == ("db1: 1 connection",)
 
 
+def test_a_dead_server_is_not_waited_for_until_it_is_idle() -> None:
+    alive = switched(DR)
+    seen = {**alive, "db1": None}
+    waits = wait(change(DR, "db1"), seen)
+    assert waits
+    assert waits.in_vain(seen)
+    assert waits.left(seen) == ("db1 cannot be asked",)
+    assert not waits.in_vain({**seen, "db2": None})
+    fell_silent = wait(change(DR, "db1"), alive)
+    assert fell_silent
+    assert not fell_silent.in_vain(seen)
+
+
 def test_the_last_live_server_of_a_service_is_not_drained() -> None:
     alone = {"lb1": director(DR, "lb1", Mode.DR, active=True, dead=("db2", "db3"))}
     with pytest.raises(RefusedError, match="only live server"):

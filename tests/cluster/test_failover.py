@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from cluster.errors import LbctlError
-from cluster.failover import Move, clients_by_server, known, move, of_clients
+from cluster.failover import Move, clients_by_server, known, move, of_clients, stuck
 from cluster.observed import HostState
 from cluster.vocabulary import Mode
 from tests.cluster.states import director
@@ -65,6 +65,7 @@ Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData
 TCP 0A000005 9C40 0A00000A 0CEA 0A000001 0CEA ESTABLISHED     899
 TCP 0A000005 9C41 0A00000A 0CEA 0A000002 0CEA FIN_WAIT        119
 TCP 0A000006 9C42 0A00000A 0CEA 0A000003 0CEA ESTABLISHED     899
+TCP 0A000005 0000 0A00000A 0CEA 0A000002 0CEA NONE            58
 """
 
 
@@ -77,3 +78,7 @@ def test_connections_of_clients_are_compared() -> None:
 def test_who_is_to_be_asked_whether_a_connection_stands() -> None:
     found = clients_by_server(of_clients(known(TABLE.splitlines()), D))
     assert found == {IPv4Address("10.0.0.1"): frozenset({"10.0.0.5:40000"})}
+
+
+def test_which_client_goes_where() -> None:
+    assert stuck(TABLE.splitlines()) == {("0A000005", "0000", "0A00000A", "0CEA", "0A000002", "0CEA")}

@@ -10,7 +10,7 @@ from cluster.observed import HostState, SeenDestination, SeenService, ipvs_table
 from cluster.plan import Work, plan
 from cluster.reading import read
 from cluster.still_used import modes_in_use, telling
-from cluster.table import drift, set_aside, taken_back, weights
+from cluster.table import drift, not_sticking, set_aside, sticking, taken_back, weights
 from cluster.vocabulary import Mode
 from tests.cluster.states import as_declared, director
 from tests.variants import Variant
@@ -184,3 +184,18 @@ def test_a_director_goes_on_until_its_peer_has_taken_over_and_never_for_long() -
     assert seconds(advertise_every=40.0) == 10
     alone: Blueprint = Variant(Mode.DR, directors=1).blueprint
     assert hand_over_seconds(alone.declaration) == 0
+
+
+def test_clients_stick_where_no_persistence_is_declared_and_then_no_more() -> None:
+    d = PLAN.declaration
+    assert d.service["write"].persistence
+    (stick,) = sticking(d, "lb1", SEEN, 60)
+    assert " ".join(stick.arguments) == "-E -t 10.0.0.10:3306 -s rr -p 60 -M 255.255.255.255"
+    # Also by a run that finds what another one, which was killed, has left.
+    left = replace(SEEN, services=(replace(READ, persistence=60, granularity=IPv4Address("255.255.255.255")), WRITE))
+    for seen in (SEEN, left):
+        (undo,) = not_sticking(d, "lb1", seen)
+        assert " ".join(undo.arguments) == "-E -t 10.0.0.10:3306 -s rr"
+    assert [what for _, what in found(*left.services)] == [
+        "10.0.0.10:3306: persistence 60 s for 255.255.255.255 becomes none"
+    ]

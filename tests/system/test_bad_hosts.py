@@ -47,7 +47,7 @@ def commands_hang(lab: Lab, host: str) -> Iterator[None]:
 
 
 # A machine that stands still answers no question for its hardware address either: then there is "no route" to it.
-STANDS_STILL = r"no answer from 10\.0\.0\.6|no way to 10\.0\.0\.6: No route to host"
+STANDS_STILL = r"no answer from 10\.0\.0\.6|no way to 10\.0\.0\.6( port 22)?: No route to host"
 
 
 def test_one_dead_one_frozen_one_hanging_one_full_one_without_rights(cluster: Cluster) -> None:

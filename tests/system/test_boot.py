@@ -3,6 +3,9 @@
 All machines in all modes: test_reboots.py.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 import pytest
 
 from cluster.vocabulary import Mode
@@ -20,8 +23,8 @@ def test_after_a_boot_all_is_as_before_and_hooks_are_told_of(cluster: Cluster) -
     active = cluster.active()
     reboots.starts_by_itself(cluster.lab, "db1")
     try:
-        for host in ("db1", active):
-            reboots.reboot(cluster, host)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(partial(reboots.reboot, cluster), ("db1", active)))
         reboots.serves_as_before(cluster)
         cluster.on("db1", f"cat >/etc/network/interfaces.d/by-hand <<'END'\n{reboots.HOOKS}END\n")
         again = cluster.lbctl("deploy", "--yes")

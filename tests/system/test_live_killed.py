@@ -6,7 +6,7 @@ from cluster.errors import Exit
 from cluster.vocabulary import Mode
 from tests.system.interrupted import Interrupted
 from tests.system.live import at_work, nobody_noticed
-from tests.system.machines import Cluster
+from tests.system.machines import PATIENT, Cluster
 from tests.variants import Variant
 
 pytestmark = [pytest.mark.lab, pytest.mark.soak, pytest.mark.timeout(3600)]
@@ -27,7 +27,7 @@ COMMANDS = {
 
 def began_with(cluster: Cluster, variant: Variant) -> str:
     """The cluster before the change: the text of its declaration."""
-    cluster.declare(variant)
+    cluster.declare(variant, **PATIENT)
     done = cluster.lbctl("deploy", "--yes")
     assert done.status == Exit.DONE, done.output
     for director in cluster.declaration.director:
@@ -81,8 +81,6 @@ def test_a_failover_whose_operator_is_killed_leaves_both_directors_at_work(clust
         assert len(begun) == 1
         done = cluster.lbctl("deploy", "--yes")
         assert done.status == Exit.DONE, done.output
-    # One whose handshake is under way at the very moment may fail: docs/vrrp.md.
-    assert seen.summary.failures <= 1, str(seen.summary)
-    assert seen.summary.cut == {}, str(seen.summary)
+    nobody_noticed(seen)
     at_rest(cluster)
     assert cluster.active() in cluster.declaration.director
