@@ -50,7 +50,7 @@ def is_row(line: str) -> bool:
 
 
 def folded(line: str, width: int, indent: int | None = None) -> str:
-    """A line for a terminal of that width. A sentence goes on below its beginning, or so far from the left; a row stays as it is."""
+    """A line for a terminal of that width. A sentence goes on below its beginning, or so far from the left; a row stays."""
     if is_row(line) or len(line) <= width:
         return line
     indent = len(line) - len(line.lstrip(" ✗")) if indent is None else indent
