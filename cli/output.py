@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import typer
@@ -13,12 +13,16 @@ def as_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
-def columns(rows: Iterable[Sequence[str]], *, indent: int = 2) -> list[str]:
-    """Lines with the cells of each column under one another."""
+def columns(rows: Iterable[Sequence[str]], *, indent: int = 2, figures: Collection[int] = ()) -> list[str]:
+    """Lines with the cells of each column under one another. `figures`: columns whose cells end at the same place."""
     table = [tuple(row) for row in rows]
     widths = [max(map(len, cells)) for cells in zip(*table, strict=True)]
     return [
-        " " * indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        " " * indent
+        + "  ".join(
+            cell.rjust(width) if number in figures else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
         for row in table
     ]
 

@@ -1,5 +1,6 @@
 """How a cluster's state looks: (style, line) for each line of the screen, and the same for programs."""
 
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -48,9 +49,17 @@ def is_row(line: str) -> bool:
     return line[:2] == "  " and line[2:3] not in {" ", "✗"}
 
 
+def folded(line: str, width: int, indent: int | None = None) -> str:
+    """A line for a terminal of that width. A sentence goes on below its beginning, or so far from the left; a row stays."""
+    if is_row(line) or len(line) <= width:
+        return line
+    indent = len(line) - len(line.lstrip(" ✗")) if indent is None else indent
+    return "\n".join(textwrap.wrap(line, width, subsequent_indent=" " * indent, break_on_hyphens=False))
+
+
 def _directors(status: Status) -> Iterator[Line]:
     names = ("director", "state", "priority", "connections", "holds")
-    head, *rest = columns([names, *(_director(each) for each in status.directors)])
+    head, *rest = columns([names, *(_director(each) for each in status.directors)], figures={3})
     yield _QUIET, head
     for view, line in zip(status.directors, rest, strict=True):
         yield _OF_PART.get(view.part, _BAD), line
@@ -77,7 +86,7 @@ def _endpoint(endpoint: EndpointView, status: Status, spark: Spark | None) -> It
     head: tuple[str, ...] = ("server", "weight", "health", "active", "inact", "conn/s", "in B/s", "out B/s")
     rows = [(*head, "") if spark else head]
     rows += [(*_server(each), spark(endpoint, each)) if spark else _server(each) for each in endpoint.servers]
-    first, *rest = columns(rows)
+    first, *rest = columns(rows, figures=range(3, 8))
     yield _QUIET, first
     for view, line in zip(endpoint.servers, rest, strict=True):
         yield _OF_HEALTH.get(view.health, _BAD), line

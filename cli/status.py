@@ -1,6 +1,6 @@
 """`lbctl status`: how the cluster is, on one screen."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +9,7 @@ import typer
 from cli.session import ClusterOption, cluster_file
 
 if TYPE_CHECKING:
+    from cli.screen import Line
     from cluster.status import Answers, Status
 
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
@@ -51,9 +52,7 @@ def status(
     if json_:
         output.as_json(screen.as_json(found))
     else:
-        console = screen_console()
-        for style, line in screen.lines(found):
-            console.print(line, style=style)
+        print_lines(screen_console(), screen.lines(found))
     if not found.healthy:
         raise typer.Exit(Exit.TROUBLE)
 
@@ -83,6 +82,14 @@ def judged(blueprint: Any, answers: "Answers") -> "Status":
     from facts import here as machine  # noqa: PLC0415
 
     return status(blueprint, answers, lambda lock: lock.why_stale(machine.machine(), machine.runs))
+
+
+def print_lines(console: Any, lines: "Iterable[Line]") -> None:
+    """On a terminal a long sentence goes on below its beginning; elsewhere it stays one line, for whoever searches."""
+    from cli.screen import folded  # noqa: PLC0415
+
+    for style, line in lines:
+        console.print(folded(line, console.width) if console.is_terminal else line, style=style)
 
 
 def screen_console() -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.session import ClusterOption
-from cli.status import HereOption, Patience, eyes, judged, screen_console
+from cli.status import HereOption, Patience, eyes, judged, print_lines, screen_console
 
 if TYPE_CHECKING:
     from cluster.status import Status
@@ -84,7 +84,7 @@ def _follow(looks: Iterator["Status"], course: "Course") -> None:
                 happened.extend((found, event) for event in events(before, found))
             before = found
             course.add(found)
-            live.update(frame(found, course, happened), refresh=True)
+            live.update(frame(found, course, happened, console.width), refresh=True)
 
 
 def _log(looks: Iterator["Status"], course: "Course") -> None:
@@ -104,26 +104,26 @@ def _log(looks: Iterator["Status"], course: "Course") -> None:
 def _print(found: "Status", course: "Course") -> None:
     from cli.screen import lines  # noqa: PLC0415
 
-    console = screen_console()
-    for style, line in lines(found, course.of):
-        console.print(line, style=style)
+    print_lines(screen_console(), lines(found, course.of))
 
 
-def frame(found: "Status", course: "Course", happened: "deque[tuple[Status, Event]]") -> Any:
+def frame(found: "Status", course: "Course", happened: "deque[tuple[Status, Event]]", width: int) -> Any:
     """One screen: the status, and below it what happened, the newest first."""
     from rich.console import Group  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from cli.screen import is_row, lines  # noqa: PLC0415
+    from cli.screen import folded, lines  # noqa: PLC0415
     from cluster.watching import Tone  # noqa: PLC0415
 
     styles = {Tone.GOOD: "green", Tone.BAD: "red", Tone.NEWS: "cyan"}
-    # A row that is cut off at the right is still one; sentences go on in the next line.
+    # A row that is cut off at the right is still one.
     shown = [
-        Text(line, style=style, no_wrap=is_row(line), overflow="crop" if is_row(line) else "fold")
+        Text(folded(line, width), style=style, no_wrap=True, overflow="crop")
         for style, line in lines(found, course.of, verdict_first=True)
     ]
     if happened:
         shown.append(Text(""))
-    shown += [Text(f"{then.at:%H:%M:%S}  {event.text}", style=styles[event.tone]) for then, event in reversed(happened)]
+    for then, event in reversed(happened):
+        line = f"{then.at:%H:%M:%S}  {event.text}"
+        shown.append(Text(folded(line, width, len("00:00:00  ")), style=styles[event.tone]))
     return Group(*shown)

@@ -4,9 +4,10 @@ The kernel's own counters are compared between looks: neither how long a look to
 the figures.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 from cluster.pulse import Traffic
 from cluster.status import EndpointView, ServerView, Status
@@ -47,6 +48,19 @@ class Course:
     def of(self, endpoint: EndpointView, server: ServerView) -> tuple[Rate | None, ...]:
         return self.rates.get((str(endpoint), server.name), ())
 
+    def average(self, rates: Sequence[Rate | None]) -> Rate | None:
+        """Over the moments of which a rate is known; `rates` are those of a server, or of several together."""
+        lengths = [after - before for before, after in pairwise(self.seconds)]
+        known = [(rate, length) for rate, length in zip(rates, lengths, strict=True) if rate]
+        whole = sum(length for _, length in known)
+        if not whole:
+            return None
+        return Rate(
+            sum(rate.connections * length for rate, length in known) / whole,
+            sum(rate.bytes_in * length for rate, length in known) / whole,
+            sum(rate.bytes_out * length for rate, length in known) / whole,
+        )
+
     def by_server(self) -> dict[str, tuple[Rate | None, ...]]:
         """All endpoints of each server together. A moment of which one is not known is not known."""
         found: dict[str, list[tuple[Rate | None, ...]]] = {}
@@ -59,15 +73,6 @@ class Course:
         for (_, server), counts in self.established.items():
             found.setdefault(server, []).append(counts)
         return {server: tuple(map(sum, zip(*several, strict=True))) for server, several in found.items()}
-
-
-def average(rates: Iterable[Rate | None]) -> Rate | None:
-    """Of those that are known; looks come at a steady pace."""
-    known = [rate for rate in rates if rate]
-    if not known:
-        return None
-    total = _sum(known)
-    return total and Rate(total.connections / len(known), total.bytes_in / len(known), total.bytes_out / len(known))
 
 
 def _sum(rates: Sequence[Rate | None]) -> Rate | None:

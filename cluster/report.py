@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-from cluster.course import Course, Rate, average, course
+from cluster.course import Course, Rate, course
 from cluster.declaration import Declaration
 from cluster.findings import Check
 from cluster.history import DONE, Entry, History, outcome, text_hash
@@ -108,7 +108,7 @@ class Report:
     def rate(self) -> Rate | None:
         """Of the whole cluster, on average over the period."""
         rates = self.course.by_server().values()
-        averages = [average(each) for each in rates]
+        averages = [self.course.average(each) for each in rates]
         known = [each for each in averages if each]
         if not known:
             return None

@@ -5,7 +5,6 @@ taken for markup: the template escapes, and so do the pictures.
 from collections.abc import Mapping
 from typing import Any
 
-from cluster.course import average
 from cluster.findings import Outcome
 from cluster.history import moment, span
 from cluster.report import Report
@@ -83,17 +82,17 @@ def _together(figures: Mapping[str, plot.Figures]) -> plot.Figures:
 def _rows(report: Report, endpoint: EndpointView) -> list[dict[str, Any]]:
     lines = {server.name: report.course.of(endpoint, server) for server in endpoint.servers}
     top = max((rate.connections for line in lines.values() for rate in line if rate), default=0)
-    return [_row(server, lines[server.name], top) for server in endpoint.servers]
+    means = {name: report.course.average(line) if line else None for name, line in lines.items()}
+    return [_row(server, lines[server.name], means[server.name], top) for server in endpoint.servers]
 
 
-def _row(server: ServerView, line: Any, top: float) -> dict[str, Any]:
+def _row(server: ServerView, line: Any, mean: Any, top: float) -> dict[str, Any]:
     """Averages over the period; the kernel's own estimate where there was only one look."""
-    mean = average(line) or (None if line else server.rate)
     return {
         "server": server,
         "class": _HEALTHS.get(server.health, "bad"),
         "there": server.weight is not None,
-        "mean": mean,
+        "mean": mean if line else server.rate,
         "spark": plot.sparkline(
             [rate.connections if rate else None for rate in line], f"{server.name}: new connections", top
         )

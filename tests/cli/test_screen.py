@@ -71,7 +71,7 @@ def test_watch(request: pytest.FixtureRequest) -> None:
     course.add(after)
     happened = deque((after, event) for event in events(before, after))
     console = Console(file=io.StringIO(), width=80, height=60, color_system=None, legacy_windows=False)
-    console.print(frame(after, course, happened))
+    console.print(frame(after, course, happened, 80))
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     compare("watch", text, request)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 from ipaddress import IPv4Address
 
-from cluster.course import Rate, average, course
+from cluster.course import Rate, course
 from cluster.pulse import Traffic
 from cluster.status import Answers, Status, status
 from tests.cluster.watched import AT, blueprint, changed, healthy, out
@@ -72,5 +72,8 @@ def test_a_server_of_a_later_look() -> None:
 
 
 def test_average() -> None:
-    assert average([Rate(1, 10, 0), None, Rate(3, 30, 2)]) == Rate(2, 20, 1)
-    assert average([None]) is None
+    """A long moment counts for more than a short one; one of which nothing is known, for nothing."""
+    found = course([at(0, 100), at(1, 105), at(4, 114), at(5, 3)])
+    assert found.rates[READS] == (Rate(5, 500, 0), Rate(3, 300, 0), None)
+    assert found.average(found.rates[READS]) == Rate(3.5, 350, 0)
+    assert found.average((None, None, None)) is None

@@ -73,6 +73,11 @@ def test_it_follows_the_readers_colours_and_prints_dark_on_light(page: Tab, tmp_
     assert dark == ["rgb(13, 17, 23)", "rgb(230, 237, 243)"]
     page.scheme(dark=True, media="print")
     assert page.value(COLOURS) == light
+    # A sheet of A4 less its margins, in CSS's pixels.
+    page.tell("Emulation.setDeviceMetricsOverride", width=718, height=1000, deviceScaleFactor=1, mobile=False)
+    assert page.value("document.documentElement.scrollWidth") <= 718
+    assert page.value(WIDER) == []
+    page.picture(tmp_path / "printed.png")
     page.printed(tmp_path / "report.pdf")
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
 
