@@ -32,6 +32,7 @@ COMMANDS = {
     "status": Entry("Show services, servers, directors, and what is wrong.", "cli.status:status"),
     "watch": Entry("The same, live: rates, failovers and weights as they change.", "cli.watch:watch"),
     "report": Entry("All of it as one page: state, packet paths, traffic, changes.", "cli.report:report"),
+    "doctor": Entry("Find what is wrong, where, how that is known, and what cures it.", "cli.doctor:app"),
     "verify": Entry("Connect as a client does, and see which servers answer.", "cli.verify:verify"),
     "doctor": Entry("Find what is wrong, on which host, and what cures it.", "cli.doctor:app"),
     "switch-mode": Entry("Another forwarding method, while clients are served.", "cli.switch_mode:switch_mode"),
