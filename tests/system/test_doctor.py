@@ -1,9 +1,8 @@
-"""Each fault that doctor knows is made on real machines: it is found, on the right host, and nothing beside it; what cures it, does."""
+"""Each fault that doctor knows is made on real machines: it is found, on the right host, nothing beside it; its cure cures."""
 
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +21,9 @@ IPTABLES = "iptables -I INPUT 1 {}"
 NEIGHBOUR = "ip neigh replace {} lladdr {} dev eth0 nud permanent"
 CONF = "/etc/keepalived/keepalived.conf"
 # Loaded, and then the right file put back: as a reload that went wrong leaves it.
-OLDER = f"cp -p {CONF} /run/conf; sed -i 's/delay_loop .*/delay_loop 3/' {CONF}; systemctl reload keepalived; sleep 1; cp -p /run/conf {CONF}"
-DENIED = 'echo \'audit: type=1400 audit(1.1:1): apparmor="DENIED" operation="open" profile="/usr/sbin/mariadbd" comm="mariadbd"\' >/dev/kmsg'
+OLDER = f"""cp -p {CONF} /run/conf; sed -i 's/delay_loop .*/delay_loop 3/' {CONF}
+systemctl reload keepalived; sleep 1; cp -p /run/conf {CONF}"""
+DENIED = """echo 'audit: type=1400 audit(1.1:1): apparmor="DENIED" profile="/usr/sbin/mariadbd" comm="mariadbd"' >/dev/kmsg"""
 
 
 @dataclass(frozen=True)
@@ -110,9 +110,7 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def deployed(
-    galera: Lab, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Cluster]:
+def deployed(galera: Lab, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     """The cluster in one mode, in which doctor finds nothing."""
     folder: Path = tmp_path_factory.mktemp("doctor")
     cluster = Cluster(galera, folder)
@@ -120,7 +118,7 @@ def deployed(
     done = cluster.lbctl("deploy", "--yes")
     assert done.status == Exit.DONE, done.output
     finds(cluster, set())
-    yield cluster
+    return cluster
 
 
 def finds(cluster: Cluster, wanted: set[tuple[str, str]], seconds: float = 180) -> list[dict[str, str]]:
