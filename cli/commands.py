@@ -34,7 +34,6 @@ COMMANDS = {
     "report": Entry("All of it as one page: state, packet paths, traffic, changes.", "cli.report:report"),
     "doctor": Entry("Find what is wrong, where, how that is known, and what cures it.", "cli.doctor:app"),
     "verify": Entry("Connect as a client does, and see which servers answer.", "cli.verify:verify"),
-    "doctor": Entry("Find what is wrong, on which host, and what cures it.", "cli.doctor:app"),
     "switch-mode": Entry("Another forwarding method, while clients are served.", "cli.switch_mode:switch_mode"),
     "director": Entry("Add a keepalived node to a running cluster, or take one out.", "cli.director:app"),
     "real-server": Entry("Add a database server, let one rest, or take one out.", "cli.real_server:app"),
