@@ -1,47 +1,131 @@
 """`lbctl doctor`: what is wrong with the cluster, where, how that is known, and what cures it."""
 
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli.session import ClusterOption
 from cli.status import Patience
 
-app = typer.Typer(
-    help="""Find what is wrong, name the host, show how that is known and what cures it. Nothing is changed.
+if TYPE_CHECKING:
+    from cluster.declaration import Declaration
+    from cluster.faults import Diagnosis
 
-    All hosts are asked at once; one that is dead is a finding, and holds nobody up. Exits with 4 if anything is found.
-
-    Example:  lbctl doctor
-              lbctl doctor --json
-    """,
-    invoke_without_command=True,
-)
+app = typer.Typer(invoke_without_command=True)
 
 
 @app.callback()
 def doctor(
     ctx: typer.Context,
     *,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Afterwards deploy, where that is the cure. Shows its plan and asks.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --fix: do not ask.")] = False,
     patience: Patience = None,
     json_: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     cluster: ClusterOption = None,
 ) -> None:
+    """Find what is wrong: which fault, on which host, how that is known, what cures it. Without --fix nothing is changed.
+
+    All hosts are asked at once; a dead one is a finding, and holds nobody up. It listens for VRRP and asks by ARP for some
+    seconds. Exits with 4 if anything is found. docs/doctor.md has a page for each fault.
+
+    Example:  lbctl doctor
+              lbctl doctor --json
+              lbctl doctor --fix
+    """
     if ctx.invoked_subcommand is not None:
         return
-    from cli import output  # noqa: PLC0415 (as below: `lbctl --help` stays quick)
-    from cli.status import eyes, judged  # noqa: PLC0415
+    from cli.output import as_json  # noqa: PLC0415 (as below: `lbctl --help` stays quick)
     from cluster.errors import Exit  # noqa: PLC0415
 
-    with eyes(ctx, cluster, here=False, patience=patience) as onlooker:
-        found = judged(onlooker.blueprint, onlooker.look())
-    drift = [f"{host}: {what}" for host, what in found.drift]
+    declaration, found = _examined(ctx, cluster, patience)
+    _remember(declaration, found)
     if json_:
-        output.as_json({"cluster": found.cluster, "healthy": found.healthy, "findings": [*found.troubles, *drift]})
+        as_json({"cluster": declaration.name, "healthy": not found, "findings": [_as_dict(each) for each in found]})
     else:
-        for line in (*found.troubles, *drift):
-            typer.echo(f"  ✗ {line}")
-        if found.healthy:
-            typer.echo("Nothing is wrong.")
-    if not found.healthy:
+        _show(found, list(declaration.hosts()))
+    if fix and any(each.by_deploy for each in found):
+        _deploy(ctx, cluster, yes=yes, json_=json_)
+        _, found = _examined(ctx, cluster, patience)
+        if not json_:
+            typer.echo("")
+            _show(found, list(declaration.hosts()))
+    if found:
         raise typer.Exit(Exit.TROUBLE)
+
+
+def _examined(
+    ctx: typer.Context, cluster: str | None, patience: float | None
+) -> "tuple[Declaration, tuple[Diagnosis, ...]]":
+    from cli.status import eyes, judged  # noqa: PLC0415
+    from cluster.doctor import Case, diagnose  # noqa: PLC0415
+
+    with eyes(ctx, cluster, here=False, patience=patience) as onlooker:
+        onlooker.look()
+        examined = onlooker.examine()
+        # Last, so that what the table and the addresses say is not older than what was heard.
+        answers = onlooker.look(whole=False)
+        status = judged(onlooker.blueprint, answers)
+        return onlooker.blueprint.declaration, diagnose(Case(onlooker.blueprint, answers, status, examined))
+
+
+def _deploy(ctx: typer.Context, cluster: str | None, *, yes: bool, json_: bool) -> None:
+    from cli.changing import Asked, Manner, run  # noqa: PLC0415
+
+    run(ctx, cluster, Asked("doctor --fix"), Manner(yes=yes, json=json_))
+
+
+def _show(found: "Sequence[Diagnosis]", hosts: Sequence[str]) -> None:
+    if not found:
+        typer.secho(f"Nothing is wrong on {', '.join(hosts)}.", fg=typer.colors.GREEN)
+        return
+    for each in found:
+        where = f"{each.host}: " if each.host else ""
+        typer.secho(f"✗ {where}{each.what}", fg=typer.colors.RED, bold=True)
+        for line in _more(each):
+            typer.echo(f"    {line}")
+    by_deploy = sum(each.by_deploy for each in found)
+    count = "1 fault" if len(found) == 1 else f"{len(found)} faults"
+    cured = f", {by_deploy} of which lbctl doctor --fix cures" if by_deploy else ""
+    typer.echo(f"{count}{cured}.")
+
+
+def _more(each: "Diagnosis") -> Iterator[str]:
+    for line in each.evidence:
+        yield f"seen   {line}"
+    for line in each.hence:
+        yield f"hence  {line}"
+    yield f"cure   {each.cure}"
+    yield f"page   {each.page}"
+
+
+def _as_dict(each: "Diagnosis") -> dict[str, Any]:
+    return {
+        "fault": str(each.fault),
+        "host": each.host,
+        "what": each.what,
+        "evidence": list(each.evidence),
+        "hence": list(each.hence),
+        "cure": each.cure,
+        "by_deploy": each.by_deploy,
+        "page": each.page,
+    }
+
+
+def _remember(declaration: "Declaration", found: "Sequence[Diagnosis]") -> None:
+    """For `lbctl report`."""
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    from cluster.findings import Check, Finding, Outcome  # noqa: PLC0415
+    from fleet import remembered  # noqa: PLC0415
+
+    findings = [
+        Finding(outcome=Outcome.BAD, text=f"{each.what}: {each.evidence[0]}", host=each.host, cure=each.cure)
+        for each in found
+    ] or [Finding(outcome=Outcome.OK, text="no fault was found")]
+    check = Check(name="doctor", at=datetime.now(UTC), by=remembered.by(), findings=tuple(findings))
+    if failed := remembered.keep(declaration, check):
+        typer.echo(f"not remembered for `lbctl report`: {failed}", err=True)

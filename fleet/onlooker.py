@@ -11,13 +11,15 @@ from typing import Any, Self
 import gevent
 
 from cluster.errors import HostError
+from cluster.examined import Examined
+from cluster.examined import parse as examined_of
 from cluster.footprint import Blueprint
 from cluster.history import History
 from cluster.observed import BusyError, HostState, parse
 from cluster.pulse import Pulse
 from cluster.pulse import parse as pulse_of
 from cluster.status import BUSY, Answers
-from facts import pulse, state
+from facts import examination, pulse, state
 from fleet.history import read_on
 from fleet.line import Answer, Line
 from fleet.session import Session
@@ -29,6 +31,8 @@ LOGIN_LIMIT = 5
 """Seconds for each stage of the login of a host that has taken it, and is slow."""
 ANSWER_LIMIT = 10
 """Seconds for what such a host is asked."""
+EXAMINATION_LIMIT = 30
+"""Seconds for what `examine` asks of a host: it listens for some, and reads logs."""
 HOSTS_A_SECOND = 20
 """So many logins one processor does at least: of many hosts the last must not seem dead for waiting for its turn."""
 
@@ -82,6 +86,23 @@ class Onlooker:
                 del self._asking[name]
                 self._lost(name, f"no answer within {self._limit:.0f} s")
         return Answers(datetime.now(UTC), dict(self._pulses), dict(self._states), dict(self._dead), dict(self._unseen))
+
+    def examine(self) -> dict[str, Examined]:
+        """What `lbctl doctor` asks more, of the hosts that answered at the last look; not of one that gives no answer now."""
+        salt, found = examination.salt(), dict[str, Examined]()
+
+        def one(name: str) -> None:
+            try:
+                line = self._session.connect(name)
+                asked = time.time()
+                answer = line.tell(examination.script(self.blueprint, name, salt), EXAMINATION_LIMIT)
+                found[name] = examined_of(_lines(answer), asked_at=asked, answered_at=time.time())
+            except HostError as error:
+                self._unseen[name] = error.message
+
+        names = [name for name in self.blueprint.declaration.hosts() if name in self._pulses]
+        gevent.joinall([gevent.spawn(one, name) for name in names], timeout=EXAMINATION_LIMIT + LOGIN_LIMIT)
+        return found
 
     def history(self) -> History:
         """What the directors remember. Those that were dead at the last look are not asked again."""

@@ -198,6 +198,12 @@ def test_benchmarks_page_is_current() -> None:
         assert file.read_text() == text, "run: python -m docs.make_benchmarks"
 
 
+def test_doctors_page_has_every_fault() -> None:
+    module = script("make_doctor")
+    assert set(module.RUNBOOK) == set(module.ABOUT) == set(module.Fault)
+    assert module.page() == module.TARGET.read_text(), "run: python -m docs.make_doctor"
+
+
 def test_every_kept_result_is_on_the_page() -> None:
     module = script("make_benchmarks")
     assert {file.stem for file in module.RESULTS.glob("*.json")} <= set(module.SECTIONS)

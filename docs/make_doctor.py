@@ -1,0 +1,95 @@
+# ruff: noqa: INP001, E501 (run as a file; lines of a Markdown table are long)
+"""Writes docs/doctor.md from `cluster.faults` and the texts here: `python -m docs.make_doctor`. A test compares them."""
+
+import sys
+from pathlib import Path
+
+from cluster.faults import ABOUT, DEPLOY, Fault
+
+TARGET = Path(__file__).parent / "doctor.md"
+
+HEAD = """\
+# Doctor
+
+`lbctl doctor` asks all hosts at once, listens for VRRP and asks by ARP for some seconds, and names each fault with the host
+where it is, what was seen, what follows from it, and what cures it. It changes nothing; `--fix` deploys afterwards where that is
+the cure, shows the plan and asks first. Exit 0: no fault; 4: some. `--json` for programs. `lbctl report` shows what it found last.
+
+    $ lbctl doctor
+    ✗ db3: a firewall drops what the cluster lives on
+        seen   TCP 9200 from lb1: -A INPUT -p tcp -m tcp --dport 9200 -j DROP
+        hence  a server is out of rotation: out of rotation in read 10.0.0.10:3306: clustercheck at 10.0.0.3:9200: no answer within 1 s
+        cure   let it through, before that rule
+        page   docs/doctor.md#firewall
+    1 fault.
+
+What follows from a fault is no fault of its own: who mends the first has mended both. [troubleshooting.md](troubleshooting.md)
+goes from symptoms to causes by hand.
+
+How it knows: the same look at hosts as `lbctl plan` (each difference from the declaration is a fault by its name), what `lbctl
+status` asks, and besides: neighbour caches, packet filters (iptables in both variants, nft), MTUs, clocks, what the kernel's log
+says of AppArmor and SELinux; from each host an ARP question for every address that floats (sent from 0.0.0.0, so that no cache
+learns anything); on directors all advertisements with this cluster's id, also those that a packet filter drops. For the last two it
+runs a few lines of perl, which every Debian has. A firewall's rule counts only if it surely matches; one with a match that is not
+understood is passed over.
+
+<!-- written by docs/make_doctor.py: change that file, not this one -->
+"""
+
+
+RUNBOOK = {
+    Fault.DEAD_HOST: 'It gives no answer by SSH. A database server: directors have taken it out, clients go on; when it is back nothing need be done. A director: the other one serves; see [guide.md](guide.md), "replace a director", if it does not come back.',
+    Fault.UNSEEN_HOST: "It answers, and what it says is not whole: a full disk, no memory, `sudo` that asks for a password. Log in and look; other hosts are judged without it.",
+    Fault.TRIAL: "`lbctl trial`, or somebody who typed the how-to's commands, left addresses or services beside keepalived: success may be measured that is not keepalived's. A deploy takes them away ([trial.md](trial.md)).",
+    Fault.MODULE: "`ip_vs`, `ipip` or `dummy` is not loaded: after a new kernel without a reboot, or by `rmmod`. A deploy loads it and builds what needs it; if that fails, reboot into the kernel whose modules are installed.",
+    Fault.FIREWALL: "The rule is named as it is printed. Let in: on servers the service's port from clients, TCP 9200 from directors, in tun protocol 4 from directors; on directors the services' ports, from the other director VRRP (protocol 112) and UDP 8848; in nat also answers in FORWARD. Put the exception before that rule, and where the firewall keeps its rules for the next boot.",
+    Fault.SPLIT_BRAIN: "Both answer for an address, connections go to either at random. Mostly they do not hear each other: a switch that drops multicast (`vrrp.unicast = true`), a firewall, a cable. If no cause is named beside it: `ip addr` shows who was given the address by hand; `systemctl stop keepalived` on the passive one ends it for now.",
+    Fault.NOBODY: "keepalived runs nowhere, or is in FAULT because its interface is down. `journalctl -u keepalived` says which.",
+    Fault.VRRP_STRANGER: "Another pair on this network uses the same number. Both ignore each other's addresses, log at each packet, and may fight. Change `vrrp.virtual_router_id` here and deploy (the passive one stands down meanwhile), or there.",
+    Fault.VRRP_TERMS: "Version, advertised addresses or password on the wire are not as declared; peers with different ones reject each other and both become active. A deploy brings both to the declaration, in the order that keeps one of them active; with an edited file it wants `--overwrite`.",
+    Fault.STOPPED: "A director whose keepalived was stopped, is not enabled, or died. If it is the only one, service has ended or nobody checks servers any more. A deploy starts it; if it stops again the log says why.",
+    Fault.OLDER_FILE: "The file was replaced, and keepalived did not load it or failed to. A deploy reloads it. Until then what was changed is not in force.",
+    Fault.TABLE: "Somebody used `ipvsadm`, or keepalived took over an old table after it died: keepalived itself never compares. A deploy edits the table in place; connections stay.",
+    Fault.ADDRESS_TAKEN: "A machine that is not in the declaration answers ARP for a virtual address or the gateway. Find the MAC in the switch's table.",
+    Fault.ARP: "A server that carries the VIP (dr, tun) must keep silent: `arp_ignore` 1 and `arp_announce` 2. If it answers, clients connect to it past the director, all of them to one server. The how-to's \"ARP problem\". A deploy sets both; clients that have learnt its MAC come back within their cache's time, or at once when the active director announces itself again (every 30 s).",
+    Fault.NEIGHBOUR: "Somebody answered once, and the entry stayed or is permanent. Flush it. If it returns, look for `arp`.",
+    Fault.VIP_MISSING: "A director sends packets for the VIP to a server that does not have it: they are dropped, or routed away again. Clients see time-outs for one connection in so many. A deploy adds it.",
+    Fault.TUNNEL: "`tunl0` is not there or down, so IPIP packets end at the server's door. A deploy sets it up.",
+    Fault.PACKET_SIZE: "Hosts of one network have different MTUs, or tun's smaller segments are not announced: small queries work, large answers hang. Bring the MTUs together; tun's own part is a deploy's.",
+    Fault.RP_FILTER: "Packets that arrive by `tunl0` come from addresses that the kernel would answer by `eth0`; with rp_filter 1 it drops them without a word. The larger of `all` and the device's value counts.",
+    Fault.RETURN_PATH: "nat: answers must go back through the director. Without rule or route the client gets an answer from the server's own address, and resets it.",
+    Fault.RETURN_PATH_DOUBLED: "The how-to's mark or rule is there beside what lbctl made. In a change away from nat it would send dr's answers to the director. What is a rule a deploy takes away; a mark in mangle was made by another hand, and is taken away by the command that is named.",
+    Fault.GATEWAY: "nat: the server's way back leads to a director that is not active. A route to a director's own address is the how-to's with one director; with two the gateway floats. A neighbour entry that stayed is flushed.",
+    Fault.REDIRECTS: "In nat on one network the director tells servers to answer clients directly, and they do: connections hang. `send_redirects` 0, on `all` and on the device.",
+    Fault.FORWARDING: "`ip_forward` is 0: nat's answers end at the director. A deploy sets it.",
+    Fault.MASQUERADE: "What servers start themselves (updates, replication elsewhere) does not come back without it. A deploy replaces the chain whole.",
+    Fault.BOUND: "MySQL listens at listed addresses, and the service's is not among them: the server refuses. The line to change is named; `lbctl deploy` restarts one node after the other where the restart is all that is needed.",
+    Fault.DATABASE_DOWN: "The server runs, MySQL does not. Directors have taken it out. Start it, and wait for Synced.",
+    Fault.NOT_SYNCED: "clustercheck says why: not Synced (joining, donor, desynced), no primary component, read only. It returns by itself when the node does.",
+    Fault.CLUSTERCHECK: "The health service on 9200 does not run, or does not answer. A deploy starts it ([clustercheck.md](clustercheck.md)).",
+    Fault.OUT: "keepalived took it out and nothing on the server says why: something between them, or a check that comes late on a busy machine. `journalctl -u keepalived` on the active director has the reason.",
+    Fault.CLOCK: "Logs cannot be read side by side, and a lock's age is wrong. Hosts are compared with each other, not with the operator.",
+    Fault.DENIED: "A profile of AppArmor or a policy of SELinux forbids MariaDB, keepalived or clustercheck something in the last hour. After a move of the data directory, mostly.",
+    Fault.OTHERWISE: "A file, package, user or setting for which there is no name here; `lbctl plan` shows it with its text. A keepalived.conf that somebody edited is not overwritten unless asked for.",
+    Fault.UNFINISHED: "A command was killed or failed. What was begun is finished on each host or not begun.",
+    Fault.LOCK: "Whoever held it runs no more. `lbctl unlock` says whose it was.",
+}
+
+
+def page() -> str:
+    """The whole page."""
+    rows = [f"| [{fault}](#{fault}) | {ABOUT[fault].what} | {_cure(fault)} |" for fault in Fault]
+    table = ["| fault | what | cure |", "|---|---|---|", *rows]
+    sections = [
+        f"## {fault}\n\n{ABOUT[fault].what[0].upper()}{ABOUT[fault].what[1:]}. {RUNBOOK[fault]}\n" for fault in Fault
+    ]
+    return "\n".join([HEAD, "\n".join(table), "", *sections])
+
+
+def _cure(fault: Fault) -> str:
+    return "`lbctl deploy` (`--fix`)" if ABOUT[fault].cure == DEPLOY else ABOUT[fault].cure
+
+
+if __name__ == "__main__":
+    TARGET.write_text(page(), encoding="utf-8")
+    print(f"{TARGET} is written", file=sys.stderr)

@@ -1,0 +1,213 @@
+"""Each fault that doctor knows is made on real machines: it is found, on the right host, nothing beside it; its cure cures."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cluster.errors import Exit
+from cluster.faults import DEPLOY, Fault
+from cluster.vocabulary import Mode
+from lab.lab import Lab
+from tests.system.machines import Cluster, settles
+from tests.variants import Variant
+
+pytestmark = [pytest.mark.lab, pytest.mark.soak, pytest.mark.timeout(900)]
+
+IPTABLES = "iptables -I INPUT 1 {}"
+NEIGHBOUR = "ip neigh replace {} lladdr {} dev eth0 nud permanent"
+CONF = "/etc/keepalived/keepalived.conf"
+# Loaded, and then the right file put back: as a reload that went wrong leaves it.
+OLDER = f"""cp -p {CONF} /run/conf; sed -i 's/delay_loop .*/delay_loop 3/' {CONF}
+systemctl reload keepalived; sleep 1; cp -p /run/conf {CONF}"""
+DENIED = """echo 'audit: type=1400 audit(1.1:1): apparmor="DENIED" profile="/usr/sbin/mariadbd" comm="mariadbd"' >/dev/kmsg"""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A fault that is made: by `make` at `at`, a host or "active" or "passive"; found as `fault` at `host` (default: there)."""
+
+    fault: Fault
+    at: str
+    make: str
+    undo: str = ""
+    """Empty: what doctor names cures it."""
+    host: str | None = None
+    name: str = ""
+
+    def __str__(self) -> str:
+        return self.name or str(self.fault)
+
+
+EVERYWHERE = [
+    Made(Fault.FIREWALL, "db3", IPTABLES.format("-p tcp --dport 9200 -j DROP"), "iptables -D INPUT 1", name="9200"),
+    Made(Fault.FIREWALL, "db3", IPTABLES.format("-p tcp --dport 3306 -j REJECT"), "iptables -D INPUT 1", name="3306"),
+    Made(Fault.FIREWALL, "passive", IPTABLES.format("-p vrrp -j DROP"), "iptables -D INPUT 1", name="vrrp"),
+    Made(Fault.FIREWALL, "passive", IPTABLES.format("-p udp --dport 8848 -j DROP"), "iptables -D INPUT 1", name="sync"),
+    Made(
+        Fault.SPLIT_BRAIN, "passive", "ip addr add 10.0.0.11/32 dev eth0", "ip addr del 10.0.0.11/32 dev eth0", "both"
+    ),
+    Made(Fault.STOPPED, "passive", "systemctl stop keepalived"),
+    Made(Fault.OLDER_FILE, "passive", OLDER),
+    Made(Fault.TABLE, "active", "ipvsadm -e -t 10.0.0.10:3306 -r 10.0.0.2:3306 {method} -w 3"),
+    Made(Fault.CLUSTERCHECK, "db3", "systemctl stop lbctl-clustercheck"),
+    Made(
+        Fault.NOT_SYNCED,
+        "db3",
+        "mariadb -e 'set global wsrep_desync = 1'",
+        "mariadb -e 'set global wsrep_desync = 0'",
+    ),
+    Made(Fault.CLOCK, "passive", "date -s '+90 seconds'", "date -s '-90 seconds'"),
+    Made(Fault.PACKET_SIZE, "db2", "ip link set eth0 mtu 1400", "ip link set eth0 mtu 1500"),
+]
+ONLY = {
+    Mode.DR: [
+        Made(Fault.ARP, "db1", "sysctl -qw net.ipv4.conf.all.arp_ignore=0 net.ipv4.conf.eth0.arp_ignore=0"),
+        Made(Fault.VIP_MISSING, "db2", "ip addr del 10.0.0.10/32 dev dummy0"),
+        Made(Fault.NEIGHBOUR, "passive", NEIGHBOUR.format("10.0.0.10", "{db1}"), "ip neigh del 10.0.0.10 dev eth0"),
+        Made(Fault.DATABASE_DOWN, "db3", "systemctl stop mariadb", "systemctl start mariadb"),
+        Made(Fault.DENIED, "db1", DENIED, "journalctl -q --rotate; journalctl -q --vacuum-time=1s"),
+    ],
+    Mode.TUN: [
+        Made(Fault.TUNNEL, "db1", "ip link set tunl0 down"),
+        Made(Fault.MODULE, "db1", "ip link set tunl0 down; rmmod ipip"),
+        Made(Fault.RP_FILTER, "db1", "sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.tunl0.rp_filter=1"),
+        Made(Fault.FIREWALL, "db1", IPTABLES.format("-p 4 -j DROP"), "iptables -D INPUT 1", name="ipip"),
+    ],
+    Mode.NAT: [
+        Made(Fault.RETURN_PATH, "db1", "systemctl stop lbctl-return-path; ip rule del pref 100"),
+        Made(
+            Fault.RETURN_PATH_DOUBLED,
+            "db1",
+            "ip rule add pref 101 from 10.0.0.1 ipproto tcp sport 3306 lookup 100",
+            name="doubled rule",
+        ),
+        Made(
+            Fault.RETURN_PATH_DOUBLED,
+            "db1",
+            "iptables -t mangle -A OUTPUT -p tcp --sport 3306 -j MARK --set-mark 1",
+            "iptables -t mangle -D OUTPUT -p tcp --sport 3306 -j MARK --set-mark 1",
+            name="how-to's mark",
+        ),
+        Made(Fault.GATEWAY, "db1", NEIGHBOUR.format("10.0.0.12", "{passive}"), "ip neigh del 10.0.0.12 dev eth0"),
+        Made(
+            Fault.REDIRECTS,
+            "active",
+            "sysctl -qw net.ipv4.conf.all.send_redirects=1 net.ipv4.conf.eth0.send_redirects=1",
+        ),
+        Made(Fault.FORWARDING, "passive", "sysctl -qw net.ipv4.ip_forward=0"),
+        Made(Fault.MASQUERADE, "passive", "iptables -t nat -F LBCTL-MASQUERADE"),
+    ],
+}
+CASES = [
+    pytest.param(mode, made, id=f"{mode}-{made}")
+    for mode in Mode
+    for made in (*(EVERYWHERE if mode is Mode.DR else ()), *ONLY[mode])
+]
+
+
+@pytest.fixture(scope="module")
+def deployed(galera: Lab, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """The cluster in one mode, in which doctor finds nothing."""
+    folder: Path = tmp_path_factory.mktemp("doctor")
+    cluster = Cluster(galera, folder)
+    cluster.declare(Variant(request.param))
+    done = cluster.lbctl("deploy", "--yes")
+    assert done.status == Exit.DONE, done.output
+    finds(cluster, set())
+    return cluster
+
+
+def finds(cluster: Cluster, wanted: set[tuple[str, str]], seconds: float = 180) -> list[dict[str, str]]:
+    """Waits until doctor finds exactly these (fault, host)."""
+    found: list[dict[str, str]] = []
+
+    def against() -> str | None:
+        run = cluster.lbctl("doctor", "--json")
+        found[:] = json.loads(run.output[run.output.index("{") :])["findings"]
+        assert run.status == (Exit.TROUBLE if found else Exit.DONE), run.output
+        return None if {(each["fault"], each["host"]) for each in found} == wanted else run.output
+
+    settles(against, f"doctor finds {wanted or 'nothing'}", seconds)
+    return found
+
+
+def place(cluster: Cluster, at: str, active: str) -> str:
+    passive = next(name for name in cluster.declaration.director if name != active)
+    return {"active": active, "passive": passive, "both": "lb1 and lb2"}.get(at, at)
+
+
+@pytest.mark.parametrize(("deployed", "made"), CASES, indirect=["deployed"])
+def test_a_fault_is_found_named_and_cured(deployed: Cluster, made: Made) -> None:
+    active = deployed.active()
+    at = place(deployed, made.at, active)
+    host = at if made.host is None else place(deployed, made.host, active)
+    macs = {name: deployed.mac(name) for name in ("db1", place(deployed, "passive", active))}
+    words = made.make.replace("{method}", deployed.declaration.mode.ipvsadm_option)
+    words = words.replace("{db1}", macs["db1"]).replace("{passive}", macs[place(deployed, "passive", active)])
+    deployed.on(at, words)
+    try:
+        (found,) = finds(deployed, {(str(made.fault), host)})
+        assert found["evidence"]
+    finally:
+        if made.undo:
+            deployed.on(at, made.undo)
+    if not made.undo:
+        assert found["cure"] == DEPLOY
+        fixed = deployed.lbctl("doctor", "--fix", "--yes")
+        assert "changed on" in fixed.output, fixed.output
+    finds(deployed, set())
+
+
+@pytest.mark.parametrize("deployed", [Mode.DR], indirect=True)
+def test_a_dead_host_is_all_that_is_found(deployed: Cluster) -> None:
+    deployed.lab.link("db3", up=False)
+    try:
+        finds(deployed, {(str(Fault.DEAD_HOST), "db3")})
+    finally:
+        deployed.lab.link("db3", up=True)
+    finds(deployed, set())
+
+
+STRANGER = """
+import socket, time
+sender = socket.socket(socket.AF_INET, socket.SOCK_RAW, 112)
+sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("10.0.0.5"))
+sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
+packet = bytes([0x31, 19, 50, 1, 0, 20, 0, 0]) + socket.inet_aton("10.0.0.77")
+while True:
+    sender.sendto(packet, ("224.0.0.18", 0))
+    time.sleep(0.2)
+"""
+
+
+@pytest.mark.parametrize("deployed", [Mode.DR], indirect=True)
+def test_a_stranger_with_the_same_vrrp_id(deployed: Cluster) -> None:
+    with deployed.lab.client_process([sys.executable, "-c", STRANGER], stdout=subprocess.DEVNULL) as stranger:
+        try:
+            (found,) = finds(deployed, {(str(Fault.VRRP_STRANGER), "")})
+            assert "10.0.0.5 advertises id 19" in str(found["evidence"])
+        finally:
+            stranger.terminate()
+    finds(deployed, set())
+
+
+@pytest.mark.parametrize("deployed", [Mode.DR], indirect=True)
+def test_other_addresses_on_one_director(deployed: Cluster) -> None:
+    """Edited by hand and started anew: both hold the addresses, and that is why."""
+    active = deployed.active()
+    passive = place(deployed, "passive", active)
+    deployed.on(
+        passive, f"cp -p {CONF} /run/conf; sed -i 's|10.0.0.12/32|10.0.0.13/32|' {CONF}; systemctl restart keepalived"
+    )
+    try:
+        (found,) = finds(deployed, {(str(Fault.VRRP_TERMS), passive)})
+        assert "it advertises 10.0.0.13, not 10.0.0.12" in str(found["evidence"])
+    finally:
+        deployed.on(
+            passive, f"cp -p /run/conf {CONF}; systemctl restart keepalived; ip addr del 10.0.0.13/32 dev eth0 || :"
+        )
+    finds(deployed, set())
