@@ -13,7 +13,7 @@ HEAD = """\
 
 `lbctl doctor` asks all hosts at once, listens for VRRP and asks by ARP for some seconds, and names each fault with the host
 where it is, what was seen, what follows from it, and what cures it. It changes nothing; `--fix` deploys afterwards where that is
-the cure, shows the plan and asks first. Exit 0: no fault; 4: some. `--json` for programs. `lbctl report` shows what it found last.
+the cure, shows the plan and asks first (`--overwrite`: also where a file was edited by hand). Exit 0: no fault; 4: some. `--json` for programs. `lbctl report` shows what it found last.
 
     $ lbctl doctor
     ✗ db3: a firewall drops what the cluster lives on
@@ -42,13 +42,13 @@ RUNBOOK = {
     Fault.UNSEEN_HOST: "It answers, and what it says is not whole: a full disk, no memory, `sudo` that asks for a password. Log in and look; other hosts are judged without it.",
     Fault.TRIAL: "`lbctl trial`, or somebody who typed the how-to's commands, left addresses or services beside keepalived: success may be measured that is not keepalived's. A deploy takes them away ([trial.md](trial.md)).",
     Fault.MODULE: "`ip_vs`, `ipip` or `dummy` is not loaded: after a new kernel without a reboot, or by `rmmod`. A deploy loads it and builds what needs it; if that fails, reboot into the kernel whose modules are installed.",
-    Fault.FIREWALL: "The rule is named as it is printed. Let in: on servers the service's port from clients, TCP 9200 from directors, in tun protocol 4 from directors; on directors the services' ports, from the other director VRRP (protocol 112) and UDP 8848; in nat also answers in FORWARD. Put the exception before that rule, and where the firewall keeps its rules for the next boot.",
+    Fault.FIREWALL: "The rule is named as it is printed. Let in (and their answers out): on servers the service's port from clients, TCP 9200 from directors, in tun protocol 4 from directors; on directors the services' ports, from the other director VRRP (protocol 112) and UDP 8848; in nat also answers in FORWARD. Put the exception before that rule, and where the firewall keeps its rules for the next boot.",
     Fault.SPLIT_BRAIN: "Both answer for an address, connections go to either at random. Mostly they do not hear each other: a switch that drops multicast (`vrrp.unicast = true`), a firewall, a cable. If no cause is named beside it: `ip addr` shows who was given the address by hand; `systemctl stop keepalived` on the passive one ends it for now.",
     Fault.NOBODY: "keepalived runs nowhere, or is in FAULT because its interface is down. `journalctl -u keepalived` says which.",
     Fault.VRRP_STRANGER: "Another pair on this network uses the same number. Both ignore each other's addresses, log at each packet, and may fight. Change `vrrp.virtual_router_id` here and deploy (the passive one stands down meanwhile), or there.",
     Fault.VRRP_TERMS: "Version, advertised addresses or password on the wire are not as declared; peers with different ones reject each other and both become active. A deploy brings both to the declaration, in the order that keeps one of them active; with an edited file it wants `--overwrite`.",
     Fault.STOPPED: "A director whose keepalived was stopped, is not enabled, or died. If it is the only one, service has ended or nobody checks servers any more. A deploy starts it; if it stops again the log says why.",
-    Fault.OLDER_FILE: "The file was replaced, and keepalived did not load it or failed to. A deploy reloads it. Until then what was changed is not in force.",
+    Fault.OLDER_FILE: "The file was replaced or edited, and keepalived did not load it or failed to. Until then what was changed is not in force. A deploy loads the right one; an edit by hand it overwrites only with `--overwrite`.",
     Fault.TABLE: "Somebody used `ipvsadm`, or keepalived took over an old table after it died: keepalived itself never compares. A deploy edits the table in place; connections stay.",
     Fault.ADDRESS_TAKEN: "A machine that is not in the declaration answers ARP for a virtual address or the gateway. Find the MAC in the switch's table.",
     Fault.ARP: "A server that carries the VIP (dr, tun) must keep silent: `arp_ignore` 1 and `arp_announce` 2. If it answers, clients connect to it past the director, all of them to one server. The how-to's \"ARP problem\". A deploy sets both; clients that have learnt its MAC come back within their cache's time, or at once when the active director announces itself again (every 30 s).",
