@@ -1,12 +1,21 @@
 # ruff: noqa: INP001, E501 (run as a file; lines of a Markdown table are long)
-"""Writes docs/doctor.md from `cluster.faults` and the texts here: `python -m docs.make_doctor`. A test compares them."""
+"""Writes docs/doctor.md from `cluster.faults` and the texts here: `python -m docs.make_doctor`. A test compares them.
 
+With the report of a run of tests/system/test_doctor.py (pytest's --junit-xml) it also takes over which faults were made and found:
+`python -m docs.make_doctor report.xml`.
+"""
+
+import json
 import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from pathlib import Path
 
 from cluster.faults import ABOUT, DEPLOY, Fault
 
 TARGET = Path(__file__).parent / "doctor.md"
+FOUND = Path(__file__).parent / "doctor-found.json"
+"""What the last whole run of the test found."""
 
 HEAD = """\
 # Doctor
@@ -83,7 +92,37 @@ def page() -> str:
     sections = [
         f"## {fault}\n\n{ABOUT[fault].what[0].upper()}{ABOUT[fault].what[1:]}. {RUNBOOK[fault]}\n" for fault in Fault
     ]
-    return "\n".join([HEAD, "\n".join(table), "", *sections])
+    return "\n".join([HEAD, "\n".join(table), "", *sections, *_found()])
+
+
+def _found() -> Iterator[str]:
+    """Each fault that was made on machines: what was done, and what doctor said."""
+    run = json.loads(FOUND.read_text(encoding="utf-8"))
+    yield f"""\
+## What was found when each was made
+
+Made on machines by `tests/system/test_doctor.py` on {run["date"]}: each fault for itself, in a cluster in which doctor finds nothing
+before and after. "Found" is: by its name, on that host, and no other finding beside it; and gone after its cure.
+
+| fault | cluster | made on | by | |
+|---|---|---|---|---|"""
+    for row in run["rows"]:
+        verdict = "found" if row["found"] else "**not found so**"
+        made = row["make"].replace("\n", "; ").replace("|", "\\|")
+        yield f"| [{row['fault']}](#{row['fault']}) | {row['cluster']} | {row['host']} | `{made}` | {verdict} |"
+
+
+def take_over(report: Path) -> None:
+    """From a report of pytest's: one row for each test that says which fault it made."""
+    tree = ET.parse(report)  # noqa: S314 (pytest wrote it)
+    rows = []
+    for case in tree.iter("testcase"):
+        said = {each.get("name"): each.get("value") for each in case.iter("property")}
+        if "fault" in said:
+            bad = any(case.find(kind) is not None for kind in ("failure", "error", "skipped"))
+            rows.append({**{key: said[key] for key in ("fault", "cluster", "host", "make")}, "found": not bad})
+    when = next(tree.iter("testsuite")).get("timestamp", "")[:10]
+    FOUND.write_text(json.dumps({"date": when, "rows": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 def _cure(fault: Fault) -> str:
@@ -91,5 +130,7 @@ def _cure(fault: Fault) -> str:
 
 
 if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        take_over(Path(argument))
     TARGET.write_text(page(), encoding="utf-8")
     print(f"{TARGET} is written", file=sys.stderr)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from cluster.errors import Exit
 from cluster.faults import BY_HAND, DEPLOY, Fault
 from cluster.vocabulary import Mode, ReturnPath
 from lab.lab import Lab
-from tests.system.machines import Cluster, settles
+from tests.system.machines import PATIENT, Cluster, settles
 from tests.variants import Variant
 
 pytestmark = [pytest.mark.lab, pytest.mark.soak, pytest.mark.timeout(900)]
@@ -167,7 +168,7 @@ def deployed(galera: Lab, request: pytest.FixtureRequest, tmp_path_factory: pyte
     """The cluster in one form, in which doctor finds nothing."""
     folder: Path = tmp_path_factory.mktemp("doctor")
     cluster = Cluster(galera, folder)
-    cluster.declare(request.param)
+    cluster.declare(request.param, **PATIENT)
     done = cluster.lbctl("deploy", "--yes", "--overwrite")
     assert done.status == Exit.DONE, done.output
     finds(cluster, set())
@@ -188,13 +189,20 @@ def finds(cluster: Cluster, wanted: set[tuple[str, str]], seconds: float = 180) 
     return found
 
 
+def told(record: Callable[[str, object], None], cluster: Cluster, fault: Fault, host: str, make: str) -> None:
+    """For the table in docs/doctor.md."""
+    for name, value in (("fault", fault), ("cluster", cluster.variant.name), ("host", host), ("make", make)):
+        record(name, str(value))
+
+
 def place(cluster: Cluster, at: str, active: str) -> str:
     passive = next(name for name in cluster.declaration.director if name != active)
     return {"active": active, "passive": passive, "both": "lb1 and lb2"}.get(at, at)
 
 
 @DR
-def test_keepalived_runs_nowhere(deployed: Cluster) -> None:
+def test_keepalived_runs_nowhere(deployed: Cluster, record_property: Callable[[str, object], None]) -> None:
+    told(record_property, deployed, Fault.STOPPED, "lb1 and lb2", "systemctl stop keepalived")
     deployed.on_each("systemctl stop keepalived", "lb1", "lb2")
     finds(deployed, {(str(Fault.STOPPED), "lb1"), (str(Fault.STOPPED), "lb2")})
     fixed = deployed.lbctl("doctor", "--fix", "--yes")
@@ -203,8 +211,9 @@ def test_keepalived_runs_nowhere(deployed: Cluster) -> None:
 
 
 @DR
-def test_a_stranger_has_a_virtual_address(deployed: Cluster) -> None:
+def test_a_stranger_has_a_virtual_address(deployed: Cluster, record_property: Callable[[str, object], None]) -> None:
     """The lab's client takes it, and answers for it by ARP."""
+    told(record_property, deployed, Fault.ADDRESS_TAKEN, "client", "ip addr add 10.0.0.10/32 dev eth0")
     deployed.lab.client(["ip", "addr", "add", "10.0.0.10/32", "dev", "eth0"])
     try:
         (found,) = finds(deployed, {(str(Fault.ADDRESS_TAKEN), "")})
@@ -215,13 +224,16 @@ def test_a_stranger_has_a_virtual_address(deployed: Cluster) -> None:
 
 
 @pytest.mark.parametrize(("deployed", "made"), CASES, indirect=["deployed"])
-def test_a_fault_is_found_named_and_cured(deployed: Cluster, made: Made) -> None:
+def test_a_fault_is_found_named_and_cured(
+    deployed: Cluster, made: Made, record_property: Callable[[str, object], None]
+) -> None:
     active = deployed.active()
     at = place(deployed, made.at, active)
     host = at if made.host is None else place(deployed, made.host, active)
     macs = {name: deployed.mac(name) for name in ("db1", place(deployed, "passive", active))}
     words = made.make.replace("{method}", deployed.declaration.mode.ipvsadm_option)
     words = words.replace("{db1}", macs["db1"]).replace("{passive}", macs[place(deployed, "passive", active)])
+    told(record_property, deployed, made.fault, at, words)
     deployed.on(at, words)
     try:
         (found,) = finds(deployed, {(str(made.fault), host)})
@@ -237,7 +249,8 @@ def test_a_fault_is_found_named_and_cured(deployed: Cluster, made: Made) -> None
 
 
 @DR
-def test_a_dead_host_is_all_that_is_found(deployed: Cluster) -> None:
+def test_a_dead_host_is_all_that_is_found(deployed: Cluster, record_property: Callable[[str, object], None]) -> None:
+    told(record_property, deployed, Fault.DEAD_HOST, "db3", "its cable is pulled")
     deployed.lab.link("db3", up=False)
     try:
         finds(deployed, {(str(Fault.DEAD_HOST), "db3")})
@@ -259,7 +272,8 @@ while True:
 
 
 @DR
-def test_a_stranger_with_the_same_vrrp_id(deployed: Cluster) -> None:
+def test_a_stranger_with_the_same_vrrp_id(deployed: Cluster, record_property: Callable[[str, object], None]) -> None:
+    told(record_property, deployed, Fault.VRRP_STRANGER, "client", "advertises id 19, priority 50")
     with deployed.lab.client_process([sys.executable, "-c", STRANGER], stdout=subprocess.DEVNULL) as stranger:
         try:
             (found,) = finds(deployed, {(str(Fault.VRRP_STRANGER), "")})
@@ -270,13 +284,13 @@ def test_a_stranger_with_the_same_vrrp_id(deployed: Cluster) -> None:
 
 
 @DR
-def test_other_addresses_on_one_director(deployed: Cluster) -> None:
+def test_other_addresses_on_one_director(deployed: Cluster, record_property: Callable[[str, object], None]) -> None:
     """Edited by hand and started anew: both hold the addresses, and that is why."""
     active = deployed.active()
     passive = place(deployed, "passive", active)
-    deployed.on(
-        passive, f"cp -p {CONF} /run/conf; sed -i 's|10.0.0.12/32|10.0.0.13/32|' {CONF}; systemctl restart keepalived"
-    )
+    make = f"{KEPT}; sed -i 's|10.0.0.12/32|10.0.0.13/32|' {CONF}; systemctl restart keepalived"
+    told(record_property, deployed, Fault.VRRP_TERMS, passive, make)
+    deployed.on(passive, make)
     try:
         (found,) = finds(deployed, {(str(Fault.VRRP_TERMS), passive)})
         assert "it advertises 10.0.0.13, not 10.0.0.12" in str(found["evidence"])
