@@ -37,7 +37,8 @@ apparmor="DENIED" profile="/usr/sbin/mariadbd"
 def test_each_section() -> None:
     found = parse(ANSWER.splitlines(), asked_at=1000, answered_at=1000.25)
     assert (found.ahead, found.vague) == (0.5, 0.25)
-    assert (found.macs, found.mtu) == ({"02:00:0a:00:00:01"}, 1500)
+    assert found.macs == {"02:00:0a:00:00:01"}
+    assert found.mtu == 1500
     assert found.neighbours == {IPv4Address("10.0.0.10"): "02:00:0a:00:00:04"}
     assert found.answered == {IPv4Address("10.0.0.10"): {"02:00:0a:00:00:04", "02:00:0a:00:00:01"}}
     assert found.marks == ("-A OUTPUT -p tcp -m tcp --sport 3306 -j MARK --set-xmark 0x1/0xffffffff",)
