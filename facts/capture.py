@@ -1,7 +1,7 @@
-"""Shell that sees the packets of one connection on a host, and shell that opens it: for `cluster.packets.parse`. It changes nothing.
+"""Shell that sees the packets of one connection on a host, and shell that opens it. It changes nothing.
 
-A capture runs until it is told to end at its door, a socket without a file (unix(7), abstract): so nothing is left on a host, however
-the operator's program ends.
+What they print is read by `cluster.packets`. A capture runs until it is told to end at its door, a socket without a file
+(unix(7), abstract): so nothing is left on a host, however the operator's program ends.
 """
 
 import secrets
@@ -60,7 +60,9 @@ def connection(watch: Watch, endpoint: Endpoint, *, seconds: int, speaks: bool) 
         (
             _PATH,
             "command -v perl >/dev/null || { echo 'attempt failed 0.0.0.0 0 there is no perl'; exit 0; }",
-            _perl("capture.pl.j2", (watch.seconds, watch.name, watch.first_port, watch.last_port, *watch.addresses), "&"),
+            _perl(
+                "capture.pl.j2", (watch.seconds, watch.name, watch.first_port, watch.last_port, *watch.addresses), "&"
+            ),
             ready(watch, seconds=10),
             _perl("connect.pl.j2", words),
             "sleep 0.3 2>/dev/null",  # what comes after the end, too
