@@ -1,8 +1,8 @@
 """What a connection's course means: whether it worked as declared, else where it ends and why it may, with the faults of
 `lbctl doctor` by their names.
 
-A reason that was seen (an address that is not there, a table without servers) is told alone. Where none was, what is left is told:
-mostly packet filters, which captures do not see.
+A reason that was seen (an address that is not there, a table without servers) is told alone. Where none was, what is left is
+told: mostly packet filters, which captures do not see.
 """
 
 from collections.abc import Callable, Iterator
@@ -50,7 +50,7 @@ def judge(course: Course) -> Verdict:
     if not case.attempt.connected:
         what = f"the answer came back to the client, and its connection failed all the same ({case.attempt.word})"
         reasons = (Reason("a packet filter or rp_filter on the client's own machine", Fault.FIREWALL),)
-        return Verdict(good=False, host=CLIENT, what=what, reasons=reasons, notes=_notes(course))
+        return _bad(course, CLIENT, what, (), reasons)
     if otherwise := _other_way(course):
         return otherwise
     greeting = f": {case.attempt.greeting}" if case.attempt.greeting else ""
@@ -58,19 +58,23 @@ def judge(course: Course) -> Verdict:
     return Verdict(good=True, host="", what=what, notes=_notes(course))
 
 
+def _bad(course: Course, host: str, what: str, seen: tuple[str, ...] = (), reasons: tuple[Reason, ...] = ()) -> Verdict:
+    return Verdict(good=False, host=host, what=what, seen=seen, reasons=reasons, notes=_notes(course))
+
+
 def _unfollowed(course: Course) -> Verdict:
     """No host saw a packet with the client's port."""
     case = course.case
     if case.attempt.connected:
         what = "the connection works, but no host saw it: between client and cluster something changes its port (NAT, a proxy)"
-        return Verdict(good=False, host=CLIENT, what=what, seen=("name a client nearer to the cluster: --from HOST",))
+        return _bad(course, CLIENT, what, ("name a client nearer to the cluster: --from HOST",))
     watched = [name for name in case.declaration.hosts() if case.watched(name)]
     what = f"nothing of it reached {', '.join(watched) or 'a host that could be watched'}"
     refused = (Reason("somebody else refuses it: a firewall, or a stranger with that address", Fault.ADDRESS_TAKEN),)
     way = (Reason("the client's own route, or a firewall on the way"),)
     reasons = refused if case.attempt.word == "refused" else way
     nobody = tuple(_nobody_holds(course))
-    return Verdict(False, CLIENT, what, (f"the client says: {_words(course)}",), nobody or reasons, _notes(course))
+    return _bad(course, CLIENT, what, (f"the client says: {_words(course)}",), nobody or reasons)
 
 
 def _words(course: Course) -> str:
@@ -87,18 +91,11 @@ def _other_way(course: Course) -> Verdict | None:
         mac = f"the client sent it to the MAC of {_owner(course, first)}" if first else ""
         what = f"it went past the director, straight to {course.server}"
         reasons = (Reason(f"{course.server} answers ARP for {case.endpoint.address}", Fault.ARP, seen=True),)
-        return Verdict(False, course.server, what, (mac,), reasons, _notes(course))
+        return _bad(course, course.server, what, (mac,), reasons)
     if course.mode is not case.declaration.mode:
         what = f"the connection works, by {course.mode}; declared is {case.declaration.mode}"
-        return Verdict(
-            good=False,
-            host=course.director,
-            what=what,
-            reasons=(
-                Reason("the table is another one than declared, or a change is under way", Fault.TABLE, seen=True),
-            ),
-            notes=_notes(course),
-        )
+        reasons = (Reason("the table is another than declared, or a change is under way", Fault.TABLE, seen=True),)
+        return _bad(course, course.director, what, (), reasons)
     return None
 
 
@@ -113,11 +110,11 @@ def _dead_end(course: Course, hop: Hop) -> Verdict:
         host = blind[0].host
         why = course.case.unasked.get(host, "")
         reasons = (Reason(f"{host} cannot be watched{': ' if why else ''}{why}", Fault.DEAD_HOST, seen=True),)
-        return Verdict(False, host, f"{last}; {host} could not be watched", (), reasons, _notes(course))
+        return _bad(course, host, f"{last}; {host} could not be watched", (), reasons)
     found = list(_REASONS[hop.leg, hop.at, hop.direction](course, hop))
     certain = [reason for reason in found if reason.seen]
     seen = (*_refusals(course), f"the client says: {_words(course)}")
-    return Verdict(False, host, last, seen, tuple(certain or found), _notes(course))
+    return _bad(course, host, last, seen, tuple(certain or found))
 
 
 def _place(hop: Hop | None) -> str:

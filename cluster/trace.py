@@ -35,6 +35,11 @@ class Leg(StrEnum):
         """From client to server."""
         return self in {Leg.SYN, Leg.ACK}
 
+    @property
+    def opens(self) -> bool:
+        """Its packet is sent once, unless it is lost."""
+        return self in {Leg.SYN, Leg.SYN_ACK}
+
 
 class At(StrEnum):
     """A kind of place on the way."""
@@ -58,11 +63,13 @@ class Hop:
     """As it was seen there, with its repetitions."""
     watched: bool = True
     """False: nobody could look there."""
+    told: bool | None = None
+    """Where nobody could look: whether it was there by what the client says of its connection."""
 
     @property
     def seen(self) -> bool | None:
         """None: not known."""
-        return bool(self.packets) if self.watched else None
+        return bool(self.packets) if self.watched else self.told
 
 
 @dataclass(frozen=True)
@@ -283,7 +290,15 @@ def _hops(case: Case, mode: Mode, director: str, server: str) -> Iterator[Hop]:
             host = hosts[at]
             packets = tuple(packet for packet in case.of(leg, host, direction) if fits(packet))
             # A host without a name is one that the connection never came to.
-            yield Hop(leg, at, host, direction, packets, watched=not host or case.watched(host))
+            watched = not host or case.watched(host)
+            yield Hop(leg, at, host, direction, packets, watched, _told(case.attempt, leg) if at is At.CLIENT else None)
+
+
+def _told(attempt: Attempt, leg: Leg) -> bool | None:
+    """What the client's word for its connection says of a leg at its end."""
+    if leg is Leg.WORDS:
+        return bool(attempt.said)
+    return attempt.connected or (None if leg is Leg.SYN else False)
 
 
 def _shifts(hops: tuple[Hop, ...]) -> dict[str, float]:

@@ -78,4 +78,4 @@ _PATH = "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:
 
 def _perl(template: str, words: Iterable[object], after: str = "") -> str:
     arguments = " ".join(quote(str(word)) for word in words)
-    return f"perl - {arguments} 2>/dev/null <<'PERL' {after}\n{render(template, {})}\nPERL"
+    return f"perl - {arguments} <<'PERL' {after}\n{render(template, {})}\nPERL"
