@@ -151,7 +151,8 @@ class Capture:
 
     @property
     def macs(self) -> frozenset[str]:
-        return frozenset(each.mac for each in self.interfaces.values()) - {_NO_MAC, "-"}
+        # A tunnel has an IP address in that place.
+        return frozenset(each.mac for each in self.interfaces.values() if ":" in each.mac) - {_NO_MAC}
 
     def frames(self) -> list[Frame]:
         """All, by their time."""
