@@ -302,29 +302,27 @@ def _told(attempt: Attempt, leg: Leg) -> bool | None:
 
 
 def _shifts(hops: tuple[Hop, ...]) -> dict[str, float]:
-    """For each host the smallest by which no packet is seen before it was sent. The client's clock, or the first one's, is right.
+    """For each host what its clock is off by. The client's clock, or the first one's, is right.
 
-    Clocks of hosts differ by more than a packet takes; where they agree nothing is moved.
+    Clocks of hosts may differ by more than a packet takes. One that fits between the packet's coming from the host before and the
+    answer's arrival is believed; another is moved by so much that the packet came when it went.
     """
     shifts: dict[str, float] = {}
     seen = [(hop, hop.packets[0].frame.seconds) for hop in hops if hop.packets and hop.leg in {Leg.SYN, Leg.SYN_ACK}]
+    arrived = next((own for hop, own in seen if hop.at is At.CLIENT and hop.leg is Leg.SYN_ACK), None)
     last: float | None = None
     for hop, own in seen:
-        shift = shifts.setdefault(hop.host, 0.0 if last is None else _near(own, last))
-        last = own + shift
-    arrived = next((own for hop, own in seen if hop.at is At.CLIENT and hop.leg is Leg.SYN_ACK), None)
-    for hop, own in seen:
-        if arrived is not None and hop.at is not At.CLIENT:
-            shifts[hop.host] -= max(0.0, own + shifts[hop.host] - arrived)
+        if hop.host not in shifts:
+            latest = max(seconds for other, seconds in seen if other.host == hop.host)
+            before = own if last is None else last
+            after = before + _IN_STEP if arrived is None else arrived
+            shifts[hop.host] = 0.0 if before <= own and (latest <= after or hop.at is At.CLIENT) else before - own
+        last = own + shifts[hop.host]
     return shifts
 
 
 _IN_STEP = 0.05
-"""Seconds: clocks that differ by more are not kept by the same time service, and say nothing."""
-
-
-def _near(own: float, last: float) -> float:
-    return 0.0 if 0 <= own - last < _IN_STEP else last - own
+"""Seconds: where no answer arrived, clocks that differ by less may be right."""
 
 
 def _said(course: Course) -> Iterator[Said]:

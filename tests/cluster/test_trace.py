@@ -159,10 +159,20 @@ def answered_so_far(wire: Wire) -> None:
     wire.back(1, SYN_ACK)
 
 
+def accepted_in_silence(wire: Wire) -> None:
+    answered_so_far(wire)
+    wire.there(2, ACK)
+
+
 EMPTY = both(without("lb1", table=()))
 NONE_ALIVE = without("lb1", table=Wire()["lb1"].table[:1])
 TUNNEL = ("SYN tunnel's end in", "db2")
 ANSWER = ("SYN-ACK server out", "db2")
+BACK = ("SYN-ACK director out", "lb1")
+ELSEWHERE = both(without("db2", listens=("127.0.0.1:3306",)), resets)
+TO_DIRECTOR = reaches(4, answers_to("lb1"))
+NO_FORWARDING = both(TO_DIRECTOR, without("lb1", settings={"ip_forward": "0"}))
+SILENT = "silent 10.0.0.5 20003 "
 DIES = [
     Dies("nobody has the address", both(lambda w: w[CLIENT].asked(VIP), without("lb1", addresses=())), "", CLIENT, Fault.NOBODY),
     Dies("to a server", sends_to("db1"), "SYN director in", "lb1", Fault.ARP),
@@ -178,12 +188,12 @@ DIES = [
     Dies("lost before the server", reaches(3), "SYN server in", "db2", None, certain=False),
     Dies("no VIP", reaches(4, without("db2", addresses=())), *ANSWER, Fault.VIP_MISSING),
     Dies("nothing listens", reaches(4, both(without("db2", listens=()), resets)), *ANSWER, Fault.DATABASE_DOWN, said=REFUSED),
-    Dies("bound elsewhere", reaches(4, both(without("db2", listens=("127.0.0.1:3306",)), resets)), *ANSWER, Fault.BOUND, said=REFUSED),
+    Dies("bound elsewhere", reaches(4, ELSEWHERE), *ANSWER, Fault.BOUND, said=REFUSED),
     Dies("rejected", reaches(4, resets), *ANSWER, Fault.FIREWALL, said=REFUSED),
     Dies("dropped", reaches(4), *ANSWER, Fault.FIREWALL, certain=False),
-    Dies("to the director that has the address", reaches(4, answers_to("lb1")), "SYN-ACK client in", CLIENT, Fault.RETURN_PATH_DOUBLED),
+    Dies("to a director that has it", TO_DIRECTOR, "SYN-ACK client in", CLIENT, Fault.RETURN_PATH_DOUBLED),
     Dies("the client drops it", answered_so_far, "ACK client out", CLIENT, Fault.FIREWALL, certain=False),
-    Dies("the server says nothing", lambda w: (answered_so_far(w), w.there(2, ACK))[0], "first words server out", "db2", None, said="silent 10.0.0.5 20003 ", certain=False),
+    Dies("the server says nothing", accepted_in_silence, "first words server out", "db2", None, said=SILENT, certain=False),
     Dies("no tunnel", reaches(4, without("db2", tunnel="")), *TUNNEL, Fault.MODULE, mode="tun"),
     Dies("tunnel down", reaches(4, without("db2", tunnel="down")), *TUNNEL, Fault.TUNNEL, mode="tun"),
     Dies("IPIP dropped", reaches(4), *TUNNEL, Fault.FIREWALL, mode="tun", certain=False),
@@ -191,8 +201,8 @@ DIES = [
     Dies("no return path", reaches(4, answers_directly), "SYN-ACK director in", "lb1", Fault.RETURN_PATH, mode="nat"),
     Dies("to the passive gateway", reaches(4, answers_to("lb2")), "SYN-ACK director in", "lb1", Fault.GATEWAY, mode="nat"),
     Dies("no gateway", reaches(4, lambda w: w["db2"].asked("10.0.0.12")), *ANSWER, Fault.RETURN_PATH, mode="nat"),
-    Dies("no forwarding", reaches(4, both(answers_to("lb1"), without("lb1", settings={"ip_forward": "0"}))), "SYN-ACK director out", "lb1", Fault.FORWARDING, mode="nat"),
-    Dies("FORWARD drops", reaches(4, answers_to("lb1")), "SYN-ACK director out", "lb1", Fault.FIREWALL, mode="nat", certain=False),
+    Dies("no forwarding", NO_FORWARDING, *BACK, Fault.FORWARDING, mode="nat"),
+    Dies("FORWARD drops", TO_DIRECTOR, *BACK, Fault.FIREWALL, mode="nat", certain=False),
 ]  # fmt: skip
 
 

@@ -112,6 +112,7 @@ class Wire:
         self.hosts = {name: Host(name, vip, ("0.0.0.0:3306",), tunnel=tunnel) for name in ("db1", "db2", "db3")}
         self.hosts["lb1"] = Host("lb1", (VIP, "10.0.0.12"), settings={"ip_forward": "1"}, table=(SERVICE, *SERVERS))
         self.hosts["lb2"] = Host("lb2", settings={"ip_forward": "1"}, table=(SERVICE, *SERVERS))
+        self.hosts["lb1"].more = tuple(f"neighbour {ADDRESSES[n]} {MACS[n]} eth0" for n in ("db1", "db2", "db3"))
         self.hosts[CLIENT] = Host(CLIENT)
 
     def __getitem__(self, name: str) -> Host:
