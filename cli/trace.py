@@ -144,9 +144,9 @@ def _show(course: "Course", verdict: "Verdict") -> None:
 
 
 def _headline(verdict: "Verdict") -> str:
-    if verdict.good or not verdict.host:
+    if verdict.good or not verdict.dies:
         return f"{'✓' if verdict.good else '✗'} {verdict.what}"
-    return f"✗ {verdict.host}: {verdict.what}"
+    return f"✗ It dies at {verdict.host}: {verdict.what}."
 
 
 def _row(course: "Course", hop: "Hop") -> tuple[str, ...]:

@@ -33,11 +33,13 @@ class Verdict:
     good: bool
     """It worked, by the declared way."""
     host: str
-    """Where it ends; empty: nowhere."""
+    """Where it ends, or leaves the declared way; empty: nowhere."""
     what: str
     seen: tuple[str, ...] = ()
     reasons: tuple[Reason, ...] = ()
     notes: tuple[str, ...] = ()
+    dies: bool = False
+    """It ends at `host`."""
 
 
 def judge(course: Course) -> Verdict:
@@ -59,7 +61,8 @@ def judge(course: Course) -> Verdict:
 
 
 def _bad(course: Course, host: str, what: str, seen: tuple[str, ...] = (), reasons: tuple[Reason, ...] = ()) -> Verdict:
-    return Verdict(good=False, host=host, what=what, seen=seen, reasons=reasons, notes=_notes(course))
+    dies = course.end is not None or not course.case.attempt.connected
+    return Verdict(good=False, host=host, what=what, seen=seen, reasons=reasons, notes=_notes(course), dies=dies)
 
 
 def _unfollowed(course: Course) -> Verdict:
@@ -104,7 +107,8 @@ def _dead_end(course: Course, hop: Hop) -> Verdict:
     blind = [h for h in course.hops[: course.hops.index(hop)] if h.seen is None and h.host != CLIENT]
     blind = [h for h in blind if before is None or course.hops.index(h) > course.hops.index(before)]
     host = hop.host or (before.host if before else CLIENT)
-    last = f"{hop.leg} was last seen {_place(before)}, and not {_place(hop)}" if before else f"not seen {_place(hop)}"
+    last = f"{before.leg} was last seen {_place(before)}, and " if before else ""
+    last += f"{hop.leg} was not seen {_place(hop)}"
     if blind:
         # It may have ended where nobody could look.
         host = blind[0].host

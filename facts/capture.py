@@ -11,6 +11,7 @@ from ipaddress import IPv4Address
 from shlex import quote
 
 from cluster.keepalived import Endpoint
+from cluster.trace import CLIENT
 from templates import render
 
 PORTS = 8
@@ -21,7 +22,7 @@ _FROM, _BEFORE = 20000, 32000
 
 @dataclass(frozen=True)
 class Watch:
-    """What captures look for, and how one speaks with them."""
+    """What the captures of one trace look for, and how one speaks with them."""
 
     addresses: tuple[IPv4Address, ...]
     """ARP for these is seen too."""
@@ -35,20 +36,19 @@ class Watch:
         return self.first_port + PORTS - 1
 
 
-def capture(watch: Watch) -> str:
-    """Shell (POSIX) that prints what it sees until it is told to end."""
-    words = (watch.seconds, watch.name, watch.first_port, watch.last_port, *watch.addresses)
-    return f"{_PATH}\n{_perl('capture.pl.j2', words)}"
+def capture(watch: Watch, host: str) -> str:
+    """Shell (POSIX) that prints what `host` sees until it is told to end."""
+    return f"{_PATH}\n{_capture(watch, host)}"
 
 
-def ready(watch: Watch, seconds: int) -> str:
+def ready(watch: Watch, host: str, seconds: int) -> str:
     """Prints "heard" as soon as the capture on this host sees packets; nothing if it does not within `seconds`."""
-    return _perl("capture-word.pl.j2", (seconds, watch.name, "ready"))
+    return _perl("capture-word.pl.j2", (seconds, _door(watch, host), "ready"))
 
 
-def stop(watch: Watch) -> str:
+def stop(watch: Watch, host: str) -> str:
     """Ends the capture on this host."""
-    return _perl("capture-word.pl.j2", (1, watch.name, "stop"))
+    return _perl("capture-word.pl.j2", (1, _door(watch, host), "stop"))
 
 
 def connection(watch: Watch, endpoint: Endpoint, *, seconds: int, speaks: bool) -> str:
@@ -60,17 +60,25 @@ def connection(watch: Watch, endpoint: Endpoint, *, seconds: int, speaks: bool) 
         (
             _PATH,
             "command -v perl >/dev/null || { echo 'attempt failed 0.0.0.0 0 there is no perl'; exit 0; }",
-            _perl(
-                "capture.pl.j2", (watch.seconds, watch.name, watch.first_port, watch.last_port, *watch.addresses), "&"
-            ),
-            ready(watch, seconds=10),
+            _capture(watch, CLIENT, "&"),
+            ready(watch, CLIENT, seconds=10),
             _perl("connect.pl.j2", words),
             "sleep 0.3 2>/dev/null",  # what comes after the end, too
-            stop(watch),
+            stop(watch, CLIENT),
             "wait",
             "",
         )
     )
+
+
+def _capture(watch: Watch, host: str, after: str = "") -> str:
+    words = (watch.seconds, _door(watch, host), watch.first_port, watch.last_port, *watch.addresses)
+    return _perl("capture.pl.j2", words, after)
+
+
+def _door(watch: Watch, host: str) -> str:
+    """The host's own: two of them may be one machine."""
+    return f"{watch.name}-{host}"
 
 
 _PATH = "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -102,9 +102,9 @@ class _Hosts:
             line = self._session.connect(name)
             # From now on it is to be ended, whatever it says.
             limit = self._watch.seconds + READY
-            capturing = gevent.spawn(line.tell, capture.capture(self._watch), limit)
+            capturing = gevent.spawn(line.tell, capture.capture(self._watch, name), limit)
             self._watched[name] = _Watched(line, capturing)
-            heard = line.tell(capture.ready(self._watch, READY), READY + 2)
+            heard = line.tell(capture.ready(self._watch, name, READY), READY + 2)
         except HostError as error:
             self.unasked[name] = error.message.splitlines()[0]
             return
@@ -114,7 +114,9 @@ class _Hosts:
 
     def end(self) -> None:
         """Captures end, also those that have not begun to see."""
-        telling = [gevent.spawn(each.line.tell, capture.stop(self._watch), 5) for each in self._watched.values()]
+        telling = [
+            gevent.spawn(each.line.tell, capture.stop(self._watch, name), 5) for name, each in self._watched.items()
+        ]
         gevent.joinall(telling, timeout=10)
 
     def seen(self) -> Mapping[str, Capture]:

@@ -1,7 +1,7 @@
 """What captures on the lab's hosts would print of a connection, put together packet by packet: for ways that are hard to make."""
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
@@ -131,7 +131,7 @@ class Wire:
             sent = ip("10.0.0.4", "10.0.0.2", 4, called)
         if self.mode == "nat":
             sent = tcp(f"10.0.0.5:{PORT}", "10.0.0.2:3306", flags)
-        steps = [
+        steps: list[Callable[[], None]] = [
             lambda: self[CLIENT].saw(at, OUT, called, CLIENT, "lb1"),
             lambda: self["lb1"].saw(at + 0.1, IN, called, CLIENT, "lb1"),
             lambda: self["lb1"].saw(at + 0.2, OUT, sent, "lb1", "db2"),
