@@ -71,6 +71,8 @@ def _of_client(stdout: str, stderr: str) -> tuple[Capture, Attempt]:
         said = attempt(stdout.splitlines())
     except HostError as error:
         raise HostError(f"{error.message} {stderr.strip()}".rstrip()) from error
+    if said.word == "failed":
+        raise HostError(f"the client could not try to connect: {said.why}")
     try:
         return parse(CLIENT, stdout.splitlines()), said
     except HostError as error:
