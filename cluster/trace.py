@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Address
+from itertools import pairwise, product
+from math import inf
 
 from cluster.declaration import Declaration
 from cluster.keepalived import Endpoint
@@ -302,27 +304,29 @@ def _told(attempt: Attempt, leg: Leg) -> bool | None:
 
 
 def _shifts(hops: tuple[Hop, ...]) -> dict[str, float]:
-    """For each host what its clock is off by. The client's clock, or the first one's, is right.
+    """What to add to each host's clock, in seconds. That of the client, or of the first host that saw anything, is right.
 
-    Clocks of hosts may differ by more than a packet takes. One that fits between the packet's coming from the host before and the
-    answer's arrival is believed; another is moved by so much that the packet came when it went.
+    Clocks of hosts may differ by more than a packet takes. One with which no packet is seen before it was sent is believed; another
+    is moved by as little as makes that so.
     """
+    seen = [(hop.host, hop.packets[0].frame.seconds) for hop in hops if hop.packets]
+    hosts = list(dict.fromkeys(host for host, _ in seen))
+    # How much more must be added to the one's clock than to the other's, at least: directly, and through others.
+    least = {(one, other): -inf for one in hosts for other in hosts}
+    for (one, sent), (other, came) in pairwise(seen):
+        least[one, other] = max(least[one, other], sent - came)
+    for via, one, other in product(hosts, hosts, hosts):
+        least[one, other] = max(least[one, other], least[one, via] + least[via, other])
     shifts: dict[str, float] = {}
-    seen = [(hop, hop.packets[0].frame.seconds) for hop in hops if hop.packets and hop.leg in {Leg.SYN, Leg.SYN_ACK}]
-    arrived = next((own for hop, own in seen if hop.at is At.CLIENT and hop.leg is Leg.SYN_ACK), None)
-    last: float | None = None
-    for hop, own in seen:
-        if hop.host not in shifts:
-            latest = max(seconds for other, seconds in seen if other.host == hop.host)
-            before = own if last is None else last
-            after = before + _IN_STEP if arrived is None else arrived
-            shifts[hop.host] = 0.0 if before <= own and (latest <= after or hop.at is At.CLIENT) else before - own
-        last = own + shifts[hop.host]
+    for host in hosts:
+        low = max((shift + least[before, host] for before, shift in shifts.items()), default=0.0)
+        high = min((shift - least[host, before] for before, shift in shifts.items()), default=0.0)
+        shifts[host] = low if low > high or (high == inf and low < -_IN_STEP) else min(max(0.0, low), high)
     return shifts
 
 
 _IN_STEP = 0.05
-"""Seconds: where no answer arrived, clocks that differ by less may be right."""
+"""Seconds: where no answer arrived, a clock that is ahead by less may be right."""
 
 
 def _said(course: Course) -> Iterator[Said]:
