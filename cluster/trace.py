@@ -306,8 +306,8 @@ def _told(attempt: Attempt, leg: Leg) -> bool | None:
 def _shifts(hops: tuple[Hop, ...]) -> dict[str, float]:
     """What to add to each host's clock, in seconds. That of the client, or of the first host that saw anything, is right.
 
-    Clocks of hosts may differ by more than a packet takes. One with which no packet is seen before it was sent is believed; another
-    is moved by as little as makes that so.
+    Clocks of hosts may differ by more than a packet takes. One with which no packet is seen before it was sent is believed;
+    another is moved by as little as makes that so.
     """
     seen = [(hop.host, hop.packets[0].frame.seconds) for hop in hops if hop.packets]
     hosts = list(dict.fromkeys(host for host, _ in seen))

@@ -63,7 +63,6 @@ def filtered(name: str, rule: str, ends: str, *, at_director: bool = False, cert
     )
 
 
-STOPPED = """systemctl stop mariadb"""
 FAULTS = {
     Mode.DR: [
         Made(
@@ -95,7 +94,13 @@ FAULTS = {
         ),
     ],
     Mode.NAT: [
-        Made("no return path", "ip rule del pref 100", "DEPLOY", "director in", Fault.RETURN_PATH),
+        Made(
+            "no return path",
+            "systemctl stop lbctl-return-path; ip rule del pref 100",
+            "DEPLOY",
+            "director in",
+            Fault.RETURN_PATH,
+        ),
         Made(
             "no forwarding",
             "sysctl -qw net.ipv4.ip_forward=0",
@@ -217,14 +222,14 @@ def test_mysql_is_stopped(deployed: Cluster) -> None:
     checks = deployed.on(
         active, "cat /run/keepalived/checkers.pid /run/keepalived_checkers.pid 2>/dev/null || :"
     ).split()
-    assert checks
-    deployed.on(active, f"kill -STOP {checks[0]}")
+    assert checks.isdigit()
+    deployed.on(active, f"kill -STOP {checks}")
     try:
         deployed.on(server, "systemctl stop mariadb")
         run, found = traced(deployed, "write")
     finally:
         deployed.on(server, "systemctl start mariadb")
-        deployed.on(active, f"kill -CONT {checks[0]}")
+        deployed.on(active, f"kill -CONT {checks}")
     assert run.status == Exit.TROUBLE
     assert found["ends_at"] == server
     assert [reason["fault"] for reason in found["reasons"]] == [Fault.DATABASE_DOWN]
