@@ -117,6 +117,8 @@ def _dead_end(course: Course, hop: Hop) -> Verdict:
         return _bad(course, host, f"{last}; {host} could not be watched", (), reasons)
     found = list(_REASONS[hop.leg, hop.at, hop.direction](course, hop))
     certain = [reason for reason in found if reason.seen]
+    if certain and before and hop.direction is Direction.IN and hop.at is not At.TUNNEL_END:
+        host = before.host  # it was sent the wrong way
     seen = (*_refusals(course), f"the client says: {_words(course)}")
     return _bad(course, host, last, seen, tuple(certain or found))
 
