@@ -240,8 +240,7 @@ def _server_answers(course: Course, hop: Hop) -> Iterator[Reason]:
         fault = Fault.VIP_MISSING if course.mode is not Mode.NAT else None
         yield Reason(f"{hop.host} does not have {target}", fault, seen=True)
         return
-    yield from _listening(own, target, port)
-    yield from _rejected(course, hop)
+    yield from list(_listening(own, target, port)) or _rejected(course, hop)
     if course.mode is Mode.TUN and (strict := _tunnel_filter(own)):
         yield Reason(f"rp_filter on {hop.host}: {strict}", Fault.RP_FILTER, seen=True)
     for asked in sorted({arp.target for arp in own.arps if own.unanswered(arp.target)}):
