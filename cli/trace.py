@@ -150,10 +150,13 @@ def _headline(verdict: "Verdict") -> str:
 
 
 def _row(course: "Course", hop: "Hop") -> tuple[str, ...]:
+    from cluster.trace import TUNNEL, At  # noqa: PLC0415
+
     mark = _MARKS[hop.seen][0]
     if not hop.packets:
         word = {True: "so the client says", False: "nothing", None: "not watched"}[hop.seen]
-        return mark, "", hop.host or "?", "", str(hop.direction), f"{hop.leg}: {word}"
+        device = TUNNEL if hop.at is At.TUNNEL_END else ""
+        return mark, "", hop.host or "?", device, str(hop.direction), f"{hop.leg}: {word}"
     packet = hop.packets[0]
     at = course.milliseconds(hop.host, packet.frame.seconds)
     times = f" ({len(hop.packets)} times)" if len(hop.packets) > 1 and hop.leg.opens else ""

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 from cluster.faults import Fault
 from cluster.observed import SeenService
 from cluster.packets import Capture, Direction, IcmpError, Packet
-from cluster.trace import CLIENT, At, Course, Hop, Leg
+from cluster.trace import CLIENT, TUNNEL, At, Course, Hop, Leg
 from cluster.vocabulary import Mode
 
 
@@ -108,7 +108,7 @@ def _dead_end(course: Course, hop: Hop) -> Verdict:
     blind = [h for h in blind if before is None or course.hops.index(h) > course.hops.index(before)]
     host = hop.host or (before.host if before else CLIENT)
     last = f"{before.leg} was last seen {_place(before)}, and " if before else ""
-    last += f"{hop.leg} was not seen {_place(hop)}"
+    last += f"not {_place(hop)}" if before and before.leg is hop.leg else f"{hop.leg} was not seen {_place(hop)}"
     if blind:
         # It may have ended where nobody could look.
         host = blind[0].host
@@ -218,11 +218,11 @@ def _server_gets(course: Course, hop: Hop) -> Iterator[Reason]:
 
 def _tunnel_ends(course: Course, hop: Hop) -> Iterator[Reason]:
     own = course.case.captures[hop.host]
-    tunnel = own.interfaces.get(_TUNNEL)
+    tunnel = own.interfaces.get(TUNNEL)
     if tunnel is None:
-        yield Reason(f"{hop.host} has no {_TUNNEL}: module ipip is not loaded", Fault.MODULE, seen=True)
+        yield Reason(f"{hop.host} has no {TUNNEL}: module ipip is not loaded", Fault.MODULE, seen=True)
     elif not tunnel.up:
-        yield Reason(f"{_TUNNEL} on {hop.host} is down", Fault.TUNNEL, seen=True)
+        yield Reason(f"{TUNNEL} on {hop.host} is down", Fault.TUNNEL, seen=True)
     yield Reason(f"a packet filter on {hop.host} drops IPIP (protocol 4)", Fault.FIREWALL)
 
 
@@ -277,9 +277,9 @@ def _tunnel_filter(own: Capture) -> str:
 
     2 drops only where the tunnel has no address (measured).
     """
-    values = {name: int(own.settings.get(f"conf/{name}/rp_filter", 0)) for name in ("all", _TUNNEL)}
+    values = {name: int(own.settings.get(f"conf/{name}/rp_filter", 0)) for name in ("all", TUNNEL)}
     value = max(values.values())
-    bad = value == 1 or (value == 2 and _TUNNEL not in own.addresses.values())  # noqa: PLR2004 (its values are 0, 1, 2)
+    bad = value == 1 or (value == 2 and TUNNEL not in own.addresses.values())  # noqa: PLR2004 (its values are 0, 1, 2)
     return ", ".join(f"{name} is {number}" for name, number in values.items()) if bad else ""
 
 
@@ -361,7 +361,6 @@ def _each_note(course: Course) -> Iterator[str]:
 
 
 _ANY = IPv4Address(0)
-_TUNNEL = "tunl0"
 
 _Why = Callable[[Course, Hop], Iterator[Reason]]
 _THERE: dict[tuple[At, Direction], _Why] = {

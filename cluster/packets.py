@@ -186,7 +186,8 @@ class Attempt:
         """What a MySQL server said (its version, or an error), in words; empty if that was not MySQL's protocol."""
         payload = self.said[4:]
         if payload[:1] == b"\x0a":  # Protocol::HandshakeV10
-            return payload[1:].split(b"\0")[0].decode("ascii", "replace")
+            # MariaDB 10 puts that before its version, for replicas of old (sql/mysqld.h, RPL_VERSION_HACK).
+            return payload[1:].split(b"\0")[0].decode("ascii", "replace").removeprefix("5.5.5-")
         if payload[:1] == b"\xff":  # ERR_Packet
             return payload[3:].decode("utf-8", "replace")
         return ""

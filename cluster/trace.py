@@ -22,6 +22,8 @@ from cluster.vocabulary import Mode
 
 CLIENT = "client"
 """What the client's machine is called where its name is not known."""
+TUNNEL = "tunl0"
+"""Where packets come out of IPIP: the device that module ipip makes."""
 
 
 class Leg(StrEnum):

@@ -1,6 +1,6 @@
 """The way of a connection from what hosts saw: whole in each mode, and where it ends, with the reason and its fault.
 
-`traces/` is what hosts of the lab printed (`lbctl doctor trace` there, 25 November 2026); the rest is put together.
+`traces/` is what hosts of the lab printed (25 November 2026), in three modes with and without a fault; the rest is put together.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from cluster.dead_ends import Verdict, judge
 from cluster.faults import Fault
 from cluster.trace import CLIENT, Course, course
 from cluster.vocabulary import Mode
-from tests.cluster.wire import ACK, IN, OUT, PORT, RST, STRANGER, SYN, SYN_ACK, VIP, Wire, tcp
+from tests.cluster.wire import ACK, IN, OUT, PORT, RST, STRANGER, SYN, SYN_ACK, VIP, Wire, recorded, tcp
 
 HOPS = {"dr": 12, "tun": 14, "nat": 16}
 CONNECTED = f"connected 10.0.0.5 {PORT} "
@@ -46,6 +46,36 @@ def test_the_whole_way(mode: str) -> None:
     assert len(found.hops) == HOPS[mode]
     assert all(hop.seen for hop in found.hops)
     assert not found.said
+
+
+@pytest.mark.parametrize(("name", "server"), [("dr", "db3"), ("tun", "db1"), ("nat", "db3")])
+def test_the_whole_way_on_machines(name: str, server: str) -> None:
+    found = course(recorded(name))
+    verdict = judge(found)
+    assert verdict.good, verdict
+    assert verdict.what == f"the connection works, by {found.mode} to {server}: 10.11.19-MariaDB-0+deb12u1"
+    assert (found.mode, found.director, found.server) == (name, "lb2", server)
+    assert all(hop.seen for hop in found.hops)
+    assert not found.said
+    times = [found.milliseconds(hop.host, hop.packets[0].frame.seconds) for hop in found.hops]
+    assert times == pytest.approx(sorted(times), abs=0.001)
+    assert times[-1] < 50
+
+
+@pytest.mark.parametrize(
+    ("name", "dies_at", "fault", "certain"),
+    [
+        ("dr-no-vip", "SYN-ACK server out", Fault.VIP_MISSING, True),
+        ("tun-ipip-dropped", "SYN tunnel's end in", Fault.FIREWALL, False),
+        ("nat-no-return-path", "SYN-ACK director in", Fault.RETURN_PATH, True),
+    ],
+)
+def test_where_it_died_on_machines(name: str, dies_at: str, fault: Fault, *, certain: bool) -> None:
+    found = course(recorded(name))
+    verdict = judge(found)
+    assert (ends(found), verdict.host, verdict.dies) == (dies_at, "db3", True)
+    assert [(reason.fault, reason.seen) for reason in verdict.reasons] == [(fault, certain)]
+    assert verdict.notes == ("SYN was sent 3 times",)
 
 
 def test_a_service_that_does_not_speak_first() -> None:

@@ -1,9 +1,10 @@
-"""What captures on the lab's hosts would print of a connection, put together packet by packet: for ways that are hard to make."""
+"""What captures on the lab's hosts print of a connection: recorded, and put together packet by packet."""
 
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
+from pathlib import Path
 
 from cluster.declaration import Declaration
 from cluster.keepalived import Endpoint
@@ -96,6 +97,23 @@ class Host:
 
     def capture(self) -> Capture:
         return parse(self.name, self.lines())
+
+
+def recorded(name: str) -> Case:
+    """What hosts of the lab printed, without what has no say: MODE SERVICE ADDRESS:PORT FIRST-PORT, then each under @HOST."""
+    head, *rest = (Path(__file__).parent / "traces" / f"{name}.txt").read_text().splitlines()
+    mode, service, place, first = head.split()
+    by_host: dict[str, list[str]] = {}
+    for line in rest:
+        if line.startswith("@"):
+            lines = by_host.setdefault(line[1:], [])
+        else:
+            lines.append(line)
+    address, port = place.split(":")
+    endpoint = Endpoint(service, IPv4Address(address), int(port))
+    captures = {host: parse(host, lines) for host, lines in by_host.items()}
+    ports = range(int(first), int(first) + len(PORTS))
+    return Case(declared(mode), endpoint, attempt(by_host[CLIENT]), captures, ports)
 
 
 SERVICE = f"TCP  {int(IPv4Address(VIP)):08X}:0CEA rr"
