@@ -45,7 +45,7 @@ class Verdict:
 def judge(course: Course) -> Verdict:
     """Good, or why not."""
     case = course.case
-    if not course.followed:
+    if not course.followed and (_surely_unseen(course) if case.attempt.connected else course.before_end is None):
         return _unfollowed(course)
     if course.end is not None:
         return _dead_end(course, course.end)
@@ -56,7 +56,7 @@ def judge(course: Course) -> Verdict:
     if otherwise := _other_way(course):
         return otherwise
     greeting = f": {case.attempt.greeting}" if case.attempt.greeting else ""
-    what = f"the connection works, by {course.mode} to {course.server}{greeting}"
+    what = f"the connection works, by {course.mode} to {course.server or 'a server that was not watched'}{greeting}"
     return Verdict(good=True, host="", what=what, notes=_notes(course))
 
 
@@ -65,13 +65,21 @@ def _bad(course: Course, host: str, what: str, seen: tuple[str, ...] = (), reaso
     return Verdict(good=False, host=host, what=what, seen=seen, reasons=reasons, notes=_notes(course), dies=dies)
 
 
+def _surely_unseen(course: Course) -> bool:
+    """Whether it must have been seen: all directors were watched. Or no host was, and nothing can be said."""
+    case = course.case
+    return all(map(case.watched, case.declaration.director)) or not any(map(case.watched, case.declaration.hosts()))
+
+
 def _unfollowed(course: Course) -> Verdict:
     """No host saw a packet with the client's port."""
     case = course.case
+    watched = [name for name in case.declaration.hosts() if case.watched(name)]
+    if case.attempt.connected and not watched:
+        return _bad(course, "", "the connection works, and no host could be watched")
     if case.attempt.connected:
         what = "the connection works, but no host saw it: between client and cluster something changes its port (NAT, a proxy)"
         return _bad(course, CLIENT, what, ("name a client nearer to the cluster: --from HOST",))
-    watched = [name for name in case.declaration.hosts() if case.watched(name)]
     what = f"nothing of it reached {', '.join(watched) or 'a host that could be watched'}"
     refused = (Reason("somebody else refuses it: a firewall, or a stranger with that address", Fault.ADDRESS_TAKEN),)
     way = (Reason("the client's own route, or a firewall on the way"),)
@@ -88,7 +96,7 @@ def _words(course: Course) -> str:
 def _other_way(course: Course) -> Verdict | None:
     """It worked, but not as declared."""
     case = course.case
-    skipped = [hop for hop in course.passed_by if hop.leg is Leg.SYN and hop.at is At.DIRECTOR]
+    skipped = [h for h in course.passed_by if (h.leg, h.at, h.direction) == (Leg.SYN, At.DIRECTOR, Direction.IN)]
     if skipped and not case.captures[course.director or CLIENT].lost:
         first = course.at(Leg.SYN, At.CLIENT, Direction.OUT) or course.at(Leg.SYN, At.SERVER, Direction.IN)
         mac = f"the client sent it to the MAC of {_owner(course, first)}" if first else ""
@@ -111,7 +119,7 @@ def _dead_end(course: Course, hop: Hop) -> Verdict:
     last += f"not {_place(hop)}" if before and before.leg is hop.leg else f"{hop.leg} was not seen {_place(hop)}"
     if blind:
         # It may have ended where nobody could look.
-        host = blind[0].host
+        host = blind[0].host or " or ".join(course.case.unasked)
         why = course.case.unasked.get(host, "")
         reasons = (Reason(f"{host} cannot be watched{': ' if why else ''}{why}", Fault.DEAD_HOST, seen=True),)
         return _bad(course, host, f"{last}; {host} could not be watched", (), reasons)

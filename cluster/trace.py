@@ -169,8 +169,8 @@ class Course:
 
     @property
     def followed(self) -> bool:
-        """Whether any host saw anything of it."""
-        return any(hop.seen for hop in self.hops)
+        """Whether any host of the cluster saw it."""
+        return any(hop.packets for hop in self.hops if hop.at is not At.CLIENT)
 
     @property
     def client(self) -> str:
@@ -293,8 +293,9 @@ def _hops(case: Case, mode: Mode, director: str, server: str) -> Iterator[Hop]:
         for at, direction, fits in _places(mode, case.endpoint, there=leg.there):
             host = hosts[at]
             packets = tuple(packet for packet in case.of(leg, host, direction) if fits(packet))
-            # A host without a name is one that the connection never came to.
-            watched = not host or case.watched(host)
+            # A host without a name is one that the connection never came to, if none of its kind went unwatched.
+            peers = case.declaration.director if at is At.DIRECTOR else case.declaration.real_server
+            watched = case.watched(host) if host else all(map(case.watched, peers))
             yield Hop(leg, at, host, direction, packets, watched, _told(case.attempt, leg) if at is At.CLIENT else None)
 
 

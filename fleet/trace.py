@@ -19,7 +19,7 @@ from cluster.verification import speaks_sql
 from facts import capture
 from facts.capture import Watch
 from fleet.line import Answer, Line
-from fleet.onlooker import LOGIN_LIMIT, PATIENCE
+from fleet.onlooker import HOSTS_A_SECOND, LOGIN_LIMIT, PATIENCE
 from fleet.session import Session
 from fleet.verify import Client
 
@@ -46,8 +46,9 @@ def trace(blueprint: Blueprint, endpoint: Endpoint, client: Client, *, connect_t
     declaration = blueprint.declaration
     speaks = speaks_sql(declaration.service[endpoint.service])
     watch = _watch(declaration, connect_timeout)
-    with Session(blueprint, connect_limit=LOGIN_LIMIT, patience=PATIENCE) as session:
-        hosts = _Hosts(session, watch)
+    crowd = len(list(declaration.hosts())) / HOSTS_A_SECOND
+    with Session(blueprint, connect_limit=LOGIN_LIMIT + crowd, patience=PATIENCE + crowd) as session:
+        hosts = _Hosts(session, watch, LOGIN_LIMIT + PATIENCE + READY + 2 * crowd)
         try:
             hosts.begin(list(declaration.hosts()))
             script = capture.connection(watch, endpoint, seconds=connect_timeout, speaks=speaks)
@@ -82,22 +83,26 @@ def _of_client(stdout: str, stderr: str) -> tuple[Capture, Attempt]:
 class _Hosts:
     """The cluster's hosts, side by side."""
 
-    def __init__(self, session: Session, watch: Watch) -> None:
+    def __init__(self, session: Session, watch: Watch, seconds: float) -> None:
         self.unasked: dict[str, str] = {}
         self._session = session
         self._watch = watch
+        self._limit = seconds
+        """For a host until it sees packets."""
         self._watched: dict[str, _Watched] = {}
 
     def begin(self, names: list[str]) -> None:
         """Returns when every host that answers sees packets."""
         beginning = {name: gevent.spawn(self._begin, name) for name in names}
-        gevent.joinall(list(beginning.values()), timeout=PATIENCE + LOGIN_LIMIT + READY)
-        for name, each in beginning.items():
-            if each.ready():
-                each.get()  # a fault of ours is not silence
-            else:
-                each.kill(block=False)
-                self.unasked[name] = "no answer in time"
+        try:
+            gevent.joinall(list(beginning.values()), timeout=self._limit)
+            for name, each in beginning.items():
+                if each.ready():
+                    each.get()  # a fault of ours is not silence
+                else:
+                    self.unasked[name] = "no answer in time"
+        finally:
+            gevent.killall(list(beginning.values()), block=False)
 
     def _begin(self, name: str) -> None:
         try:

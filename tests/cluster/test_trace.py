@@ -340,6 +340,33 @@ def test_a_port_that_is_changed_on_the_way() -> None:
     assert "changes its port" in verdict.what
 
 
+def test_a_port_that_is_changed_on_the_way_of_a_client_that_may_look() -> None:
+    wire = Wire()
+    wire[CLIENT].saw(0, OUT, tcp(f"10.0.0.5:{PORT}", f"{VIP}:3306", SYN), CLIENT, STRANGER)
+    wire[CLIENT].saw(1, IN, tcp(f"{VIP}:3306", f"10.0.0.5:{PORT}", SYN_ACK), STRANGER, CLIENT)
+    _, verdict = judged(wire, CONNECTED)
+    assert "changes its port" in verdict.what
+
+
+def test_no_host_can_be_asked() -> None:
+    wire = Wire()
+    wire.whole()
+    hosts = ("lb1", "lb2", "db1", "db2", "db3")
+    found, verdict = judged(wire, CONNECTED, silent=hosts)
+    assert verdict.what == "the connection works, and no host could be watched"
+    assert {hop.seen for hop in found.hops if hop.at != "client"} == {None}
+    _, verdict = judged(wire, silent=(*hosts, CLIENT))
+    assert not verdict.good
+
+
+def test_neither_director_nor_server_can_be_asked() -> None:
+    wire = Wire()
+    wire.whole()
+    _, verdict = judged(wire, CONNECTED, silent=("lb1", "db2"))
+    assert verdict.what == "the connection works, by dr to a server that was not watched: 11.4.2-MariaDB"
+    assert len(verdict.notes) == 2
+
+
 def test_clocks_that_differ() -> None:
     wire = Wire()
     wire["db2"].clock, wire["lb1"].clock = -90, 0.004
