@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from cluster.packets import Direction, Frame
 
-_ETHERNET, _RAW_IP = 1, 101
-"""LINKTYPE_*."""
+_ETHERNET = 1
+"""LINKTYPE_ETHERNET. What a tunnel has gets such a header without addresses: libpcap reads no file of several link types."""
 _SECTION, _INTERFACE, _PACKET = 0x0A0D0D0A, 1, 6
 _NAME, _FLAGS = 2, 2
 """Options if_name and epb_flags, each in its own block."""
@@ -29,13 +29,13 @@ def _blocks(frames: list[Frame], shifts: Mapping[str, float]) -> Iterator[bytes]
         place = frame.host, frame.interface
         if place not in numbers:
             numbers[place] = len(numbers)
-            link = _ETHERNET if frame.ethernet else _RAW_IP
-            yield _block(_INTERFACE, struct.pack("<HHI", link, 0, 0) + _option(_NAME, ":".join(place).encode()))
+            yield _block(_INTERFACE, struct.pack("<HHI", _ETHERNET, 0, 0) + _option(_NAME, ":".join(place).encode()))
         when = round((frame.seconds + shifts.get(frame.host, 0)) * 1_000_000)
-        size = len(frame.data)
+        data = frame.data if frame.ethernet else bytes(12) + b"\x08\x00" + frame.data
+        size = len(data)
         head = struct.pack("<IIIII", numbers[place], when >> 32, when & 0xFFFFFFFF, size, size)
         flags = _option(_FLAGS, struct.pack("<I", _WAYS[frame.direction]))
-        yield _block(_PACKET, head + _padded(frame.data) + flags)
+        yield _block(_PACKET, head + _padded(data) + flags)
 
 
 def _block(kind: int, body: bytes) -> bytes:
