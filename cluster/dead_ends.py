@@ -101,7 +101,8 @@ def _other_way(course: Course) -> Verdict | None:
         first = course.at(Leg.SYN, At.CLIENT, Direction.OUT) or course.at(Leg.SYN, At.SERVER, Direction.IN)
         mac = f"the client sent it to the MAC of {_owner(course, first)}" if first else ""
         what = f"it went past the director, straight to {course.server}"
-        reasons = (Reason(f"{course.server} answers ARP for {case.endpoint.address}", Fault.ARP, seen=True),)
+        said = f"{course.server} answers ARP for {case.endpoint.address}, or did, and a neighbour cache still has it"
+        reasons = (Reason(said, Fault.ARP),)
         return _bad(course, course.server, what, (mac,), reasons)
     if course.mode is not case.declaration.mode:
         what = f"the connection works, by {course.mode}; declared is {case.declaration.mode}"
