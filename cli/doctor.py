@@ -24,6 +24,9 @@ def doctor(
     fix: Annotated[
         bool, typer.Option("--fix", help="Afterwards deploy, where that is the cure. Shows its plan and asks.")
     ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="With --fix: also where a file was edited by hand; the edit is lost.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="With --fix: do not ask.")] = False,
     patience: Patience = None,
     json_: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
@@ -51,8 +54,8 @@ def doctor(
         as_json({"cluster": declaration.name, "healthy": not found, "findings": [_as_dict(each) for each in found]})
     else:
         _show(found, list(declaration.hosts()))
-    if fix and any(each.by_deploy for each in found):
-        _deploy(ctx, cluster, yes=yes, json_=json_)
+    if fix and any(each.by_deploy or (overwrite and each.by_overwriting) for each in found):
+        _deploy(ctx, cluster, overwrite=overwrite, yes=yes, json_=json_)
         _, found = _examined(ctx, cluster, patience)
         if not json_:
             typer.echo("")
@@ -76,10 +79,10 @@ def _examined(
         return onlooker.blueprint.declaration, diagnose(Case(onlooker.blueprint, answers, status, examined))
 
 
-def _deploy(ctx: typer.Context, cluster: str | None, *, yes: bool, json_: bool) -> None:
+def _deploy(ctx: typer.Context, cluster: str | None, *, overwrite: bool, yes: bool, json_: bool) -> None:
     from cli.changing import Asked, Manner, run  # noqa: PLC0415
 
-    run(ctx, cluster, Asked("doctor --fix"), Manner(yes=yes, json=json_))
+    run(ctx, cluster, Asked("doctor --fix"), Manner(yes=yes, json=json_, overwrite=overwrite))
 
 
 def _show(found: "Sequence[Diagnosis]", hosts: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from statistics import median
 from cluster.drift_faults import of_plan
 from cluster.examined import Advert, Examined
 from cluster.faults import Diagnosis, Fault
-from cluster.firewall import dropped_by
+from cluster.firewall import TCP, Packet, dropped_by
 from cluster.footprint import Blueprint
 from cluster.keepalived import floating_addresses
 from cluster.needed import needed
@@ -72,10 +72,10 @@ def _as_declared(case: Case) -> Iterator[Diagnosis]:
     """While somebody changes the cluster it differs from the declaration, and is to."""
     if not case.answers.states or case.status.under_way:
         return
-    seen = {host: case.answers.states.get(host) for host in case.blueprint.declaration.hosts()}
-    yield from of_plan(
-        case.blueprint.declaration, plan(case.blueprint, seen, {**case.answers.dead, **case.answers.unseen})
-    )
+    declaration = case.blueprint.declaration
+    seen = {host: case.answers.states.get(host) for host in declaration.hosts()}
+    wanted = plan(case.blueprint, seen, {**case.answers.dead, **case.answers.unseen})
+    yield from of_plan(declaration, seen, wanted)
 
 
 def _clocks(case: Case) -> Iterator[Diagnosis]:
@@ -204,8 +204,10 @@ def _adverts(case: Case) -> Iterator[Diagnosis]:
             yield Diagnosis(Fault.VRRP_TERMS, names[advert.source], (why,))
     marks = {advert.source: advert.password for advert in heard if advert.source in names and advert.version == 2}  # noqa: PLR2004
     if len(set(marks.values())) > 1:
-        who = " and ".join(sorted(names[source] for source in marks))
-        yield Diagnosis(Fault.VRRP_TERMS, who, ("their passwords differ",))
+        advertise = {names[source] for source in marks}
+        changed = {d.host for d in _as_declared(case) if d.fault in {Fault.OTHERWISE, Fault.OLDER_FILE}} & advertise
+        for who in changed or {" and ".join(sorted(advertise))}:
+            yield Diagnosis(Fault.VRRP_TERMS, who, ("its password is not the other director's",))
 
 
 def _other_terms(blueprint: Blueprint, advert: Advert) -> str:
@@ -254,9 +256,16 @@ def _why_out(case: Case, server: ServerView, ask: Ask | None) -> Fault:
     itself = own.answers.get(Ask(LOOPBACK, ask.port, ask.path), "") if own and ask and of_ours else ""
     if of_ours and itself.startswith("503"):
         return Fault.NOT_SYNCED
-    if of_ours and own and not itself.startswith("200"):
+    if of_ours and own and not itself.startswith("200") and not _asks_itself_in_vain(case, server.name):
         return Fault.CLUSTERCHECK
     return Fault.OUT
+
+
+def _asks_itself_in_vain(case: Case, server: str) -> bool:
+    """A firewall that names no interface also drops what a server asks its own health service."""
+    question = Packet(TCP, CLUSTERCHECK_PORT, LOOPBACK, "lo", target=LOOPBACK)
+    seen = case.examined.get(server)
+    return seen is not None and dropped_by(seen.tables, "input", question) is not None
 
 
 _LOOKS: tuple[Callable[[Case], Iterator[Diagnosis]], ...] = (
@@ -303,6 +312,7 @@ _ANYWHERE = {
 def _without_consequences(found: list[Diagnosis]) -> Iterator[Diagnosis]:
     """Each fault with what follows from it, which is not told on its own."""
     follows: dict[int, list[str]] = {}
+    cures: dict[int, str] = {}
     gone = set[int]()
     for number, each in enumerate(found):
         for cause_number, cause in enumerate(found):
@@ -310,10 +320,13 @@ def _without_consequences(found: list[Diagnosis]) -> Iterator[Diagnosis]:
                 gone.add(number)
                 where = f"{each.host}: " if each.host and each.host != cause.host else ""
                 follows.setdefault(cause_number, []).append(f"{where}{each.what}: {each.evidence[0]}")
+                if cause.by_deploy and each.by_overwriting:
+                    cures[cause_number] = each.cure
                 break
     for number, each in enumerate(found):
         if number not in gone:
-            yield replace(each, hence=tuple(follows.get(number, ())))
+            special = cures.get(number, each.special)
+            yield replace(each, hence=tuple(follows.get(number, ())), special=special)
 
 
 def _is_cause(cause: Diagnosis, other: Diagnosis) -> bool:

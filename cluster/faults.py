@@ -16,6 +16,7 @@ class About:
 
 
 DEPLOY = "lbctl deploy"
+BY_HAND = "take the edit into the declaration, or lbctl deploy --overwrite"
 
 
 class Fault(StrEnum):
@@ -129,6 +130,11 @@ class Diagnosis:
     def by_deploy(self) -> bool:
         """Whether `lbctl doctor --fix` cures it."""
         return self.cure == DEPLOY
+
+    @property
+    def by_overwriting(self) -> bool:
+        """Whether `lbctl doctor --fix --overwrite` cures it, and an edit by hand is lost."""
+        return self.cure == BY_HAND
 
     @property
     def page(self) -> str:

@@ -5,7 +5,7 @@ dropped is dropped, and one of which nothing is said may be.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, ip_network
 
@@ -15,7 +15,7 @@ PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1, "ipencap": 4, "ipv4": 4, "ipip": 4,
 
 @dataclass(frozen=True)
 class Packet:
-    """The first one of its flow, as it comes in."""
+    """The first one of its flow, or of what answers it, as a hook sees it."""
 
     protocol: int
     port: int = 0
@@ -23,7 +23,12 @@ class Packet:
     source: IPv4Address | None = None
     """None: anybody's."""
     interface: str = ""
+    """That it comes in by."""
     answer: bool = False
+    target: IPv4Address | None = None
+    """None: anybody."""
+    out: str = ""
+    """The interface that it leaves by."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class Rule:
     sources: tuple[IPv4Network, ...] = ()
     interface: str = ""
     states: frozenset[str] = frozenset()
+    targets: tuple[IPv4Network, ...] = ()
+    out: str = ""
 
     def matches(self, packet: Packet) -> bool:
         state = "established" if packet.answer else "new"
@@ -48,10 +55,16 @@ class Rule:
             and (not self.protocols or packet.protocol in self.protocols)
             and (not ports or any(low <= packet.port <= high for low, high in ports))
             and not others
-            and (not self.sources or (packet.source is not None and any(packet.source in s for s in self.sources)))
+            and _among(packet.source, self.sources)
+            and _among(packet.target, self.targets)
             and (not self.interface or self.interface == packet.interface)
+            and (not self.out or self.out == packet.out)
             and (not self.states or state in self.states)
         )
+
+
+def _among(address: IPv4Address | None, networks: tuple[IPv4Network, ...]) -> bool:
+    return not networks or (address is not None and any(address in network for network in networks))
 
 
 @dataclass
@@ -65,7 +78,7 @@ Chains = Mapping[str, Chain]
 
 
 def dropped_by(tables: Iterable[Chains], hook: str, packet: Packet) -> str | None:
-    """The rule or policy that drops `packet` at `hook` ("input", "forward"), as it was printed; None where none surely does."""
+    """The rule or policy that drops `packet` at `hook` ("input", "forward", "output"); None where none surely does."""
     for chains in tables:
         for name, chain in chains.items():
             if chain.hook == hook and (why := _through(chains, name, packet)):
@@ -112,7 +125,23 @@ def iptables(lines: Iterable[str]) -> tuple[Chains, ...]:
 
 
 _WORDS = re.compile(r'"[^"]*"|\S+')
-_HARMLESS = {"-m": 1, "--comment": 1, "--reject-with": 1}
+_HARMLESS = {"-m", "--comment", "--reject-with"}
+_TARGETS = {"ACCEPT": "accept", "DROP": "drop", "REJECT": "reject", "RETURN": "return"}
+_READ: Mapping[str, tuple[str, Callable[[str], object]]] = {
+    "-p": ("protocols", lambda word: frozenset({_protocol(word)} - {0})),
+    "-s": ("sources", lambda word: (IPv4Network(word, strict=False),)),
+    "-d": ("targets", lambda word: (IPv4Network(word, strict=False),)),
+    "-i": ("interface", str),
+    "-o": ("out", str),
+    "--dport": ("ports", lambda word: tuple(_ports(word))),
+    "--dports": ("ports", lambda word: tuple(_ports(word))),
+    "--sport": ("source_ports", lambda word: tuple(_ports(word))),
+    "--sports": ("source_ports", lambda word: tuple(_ports(word))),
+    "--ctstate": ("states", lambda word: frozenset(word.lower().split(","))),
+    "--state": ("states", lambda word: frozenset(word.lower().split(","))),
+    "-j": ("target", lambda word: _TARGETS.get(word, word)),
+    "-g": ("target", lambda word: _TARGETS.get(word, word)),
+}
 
 
 def _iptables_rule(text: str, line: str) -> Rule:
@@ -120,25 +149,12 @@ def _iptables_rule(text: str, line: str) -> Rule:
     for word in words:
         if word in _HARMLESS:
             next(words, "")
-        elif word == "-p":
-            found.protocols = frozenset({_protocol(next(words, ""))} - {0})
-        elif word == "-s":
-            found.sources = (IPv4Network(next(words, "0.0.0.0/0"), strict=False),)
-        elif word == "-i":
-            found.interface = next(words, "")
-        elif word in {"--dport", "--dports"}:
-            found.ports = tuple(_ports(next(words, "")))
-        elif word in {"--sport", "--sports"}:
-            found.source_ports = tuple(_ports(next(words, "")))
-        elif word in {"--ctstate", "--state"}:
-            found.states = frozenset(next(words, "").lower().split(","))
-        elif word in {"-j", "-g"}:
-            found.target = next(words, "")
+        elif word in _READ:
+            name, read = _READ[word]
+            setattr(found, name, read(next(words, "")))
         else:
             certain = False
-    known = {"ACCEPT", "DROP", "REJECT", "RETURN"}
-    target = found.target.lower() if found.target in known else found.target
-    return found.rule(line, target, certain=certain)
+    return found.rule(line, certain=certain)
 
 
 @dataclass
@@ -149,12 +165,14 @@ class _Found:
     sources: tuple[IPv4Network, ...] = ()
     interface: str = ""
     states: frozenset[str] = frozenset()
+    targets: tuple[IPv4Network, ...] = ()
+    out: str = ""
     target: str = ""
 
-    def rule(self, text: str, target: str, *, certain: bool) -> Rule:
+    def rule(self, text: str, *, certain: bool) -> Rule:
         return Rule(
             text,
-            target,
+            self.target,
             certain,
             self.protocols,
             self.ports,
@@ -162,6 +180,8 @@ class _Found:
             self.sources,
             self.interface,
             self.states,
+            self.targets,
+            self.out,
         )
 
 
@@ -198,7 +218,8 @@ def nft(text: Iterable[str]) -> tuple[Chains, ...]:
             if not words[1].isupper():
                 chains[words[1]] = chain
         elif words[:1] == ["type"] and chain is not None:
-            chain.hook = "input" if " hook input " in line else "forward" if " hook forward " in line else ""
+            hook = re.search(r" hook (input|forward|output) ", line)
+            chain.hook = hook[1] if hook else ""
             policy = re.search(r"policy (\w+)", line)
             chain.policy = policy[1] if policy else "accept"
         elif line not in {"", "}"} and chain is not None:
@@ -208,10 +229,12 @@ def nft(text: Iterable[str]) -> tuple[Chains, ...]:
 
 _NFT = (
     (re.compile(r'comment "[^"]*"|counter( packets \d+ bytes \d+)?|log( prefix "[^"]*")?'), ""),
-    (re.compile(r"(tcp|udp) dport (\{[^}]*\}|\S+)"), "ports"),
-    (re.compile(r"(tcp|udp) sport (\{[^}]*\}|\S+)"), "source_ports"),
+    (re.compile(r"(tcp|udp) dport (\{[\d\s,-]+\}|[\d-]+)"), "ports"),
+    (re.compile(r"(tcp|udp) sport (\{[\d\s,-]+\}|[\d-]+)"), "source_ports"),
     (re.compile(r"(?:ip protocol|meta l4proto) (\{[^}]*\}|\S+)"), "protocols"),
     (re.compile(r"ip saddr (\{[^}]*\}|[\d./]+)"), "sources"),
+    (re.compile(r"ip daddr (\{[^}]*\}|[\d./]+)"), "targets"),
+    (re.compile(r"oif(?:name)? \"?([\w.-]+)\"?"), "out"),
     (re.compile(r"iif(?:name)? \"?([\w.-]+)\"?"), "interface"),
     (re.compile(r"ct state (\{[^}]*\}|\S+)"), "states"),
 )
@@ -225,9 +248,9 @@ def _nft_rule(line: str) -> Rule:
             rest = (rest[: match.start()] + rest[match.end() :]).strip()
             _nft_match(found, name, match)
     verdict = _VERDICT.search(rest)
-    target = next(filter(None, verdict.groups()), "") if verdict else ""
+    found.target = next(filter(None, verdict.groups()), "") if verdict else ""
     rest = rest[: verdict.start()].strip() if verdict else rest
-    return found.rule(line, target, certain=not rest)
+    return found.rule(line, certain=not rest)
 
 
 def _nft_match(found: _Found, name: str, match: re.Match[str]) -> None:
@@ -236,12 +259,11 @@ def _nft_match(found: _Found, name: str, match: re.Match[str]) -> None:
         setattr(found, name, tuple(_ports(match[2])))
     elif name == "protocols":
         found.protocols = frozenset(map(_protocol, _each(match[1])))
-    elif name == "sources":
-        found.sources = tuple(
-            net for word in _each(match[1]) if isinstance(net := ip_network(word, strict=False), IPv4Network)
-        )
-    elif name == "interface":
-        found.interface = match[1]
+    elif name in {"sources", "targets"}:
+        nets = (ip_network(word, strict=False) for word in _each(match[1]))
+        setattr(found, name, tuple(net for net in nets if isinstance(net, IPv4Network)))
+    elif name in {"interface", "out"}:
+        setattr(found, name, match[1])
     elif name == "states":
         found.states = frozenset(_each(match[1]))
 

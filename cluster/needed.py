@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from cluster.declaration import Declaration
+from cluster.declaration import Declaration, Director
 from cluster.firewall import IPIP, TCP, UDP, VRRP, Packet
 from cluster.footprint import Blueprint
 from cluster.keepalived import endpoints
@@ -17,34 +17,36 @@ _NAMES = {IPIP: "IPIP (protocol 4)", VRRP: "VRRP (protocol 112)"}
 
 @dataclass(frozen=True)
 class Needed:
-    """A packet, where netfilter sees it, and from whom it is."""
+    """A packet, where netfilter sees it, and from or (leaving) to whom it is."""
 
     hook: str
     packet: Packet
-    source: str
+    other: str
 
     def __str__(self) -> str:
         packet = self.packet
         what = {TCP: f"TCP {packet.port}", UDP: f"UDP {packet.port}"}.get(packet.protocol) or _NAMES[packet.protocol]
-        return f"{'answers of ' if packet.answer else ''}{what} from {self.source}"
+        way = "to" if self.hook == "output" else "from"
+        return f"{'answers of ' if packet.answer else ''}{what} {way} {self.other}"
 
 
 def needed(blueprint: Blueprint, host: str) -> Iterator[Needed]:
-    """What must come in at `host`, in the declared mode."""
+    """What must come in at `host`, be forwarded and leave it, in the declared mode."""
     declaration = blueprint.declaration
     interface = declaration.host(host).interface
     if host in declaration.director:
-        yield from _by_director(declaration, host, interface)
+        yield from _into_director(declaration, host, interface)
+        yield from _out_of_director(declaration, host, interface)
     else:
-        yield from _by_server(declaration, interface)
+        yield from _into_server(declaration, interface)
+        yield from _out_of_server(declaration, host, interface)
 
 
-def _by_director(declaration: Declaration, host: str, interface: str) -> Iterator[Needed]:
-    for other, director in declaration.director.items():
-        if other != host:
-            yield Needed("input", Packet(VRRP, 0, director.address, interface), other)
-            if declaration.vrrp.synchronise_connections:
-                yield Needed("input", Packet(UDP, SYNC_PORT, director.address, interface), other)
+def _into_director(declaration: Declaration, host: str, interface: str) -> Iterator[Needed]:
+    for other, director in _others(declaration, host):
+        yield Needed("input", Packet(VRRP, 0, director.address, interface), other)
+        if declaration.vrrp.synchronise_connections:
+            yield Needed("input", Packet(UDP, SYNC_PORT, director.address, interface), other)
     for place in endpoints(declaration, host):
         if place.protocol == "tcp":
             yield Needed("input", Packet(TCP, place.port, None, interface), "clients")
@@ -54,7 +56,27 @@ def _by_director(declaration: Declaration, host: str, interface: str) -> Iterato
                 yield Needed("forward", _answer(port, server.address, interface), name)
 
 
-def _by_server(declaration: Declaration, interface: str) -> Iterator[Needed]:
+def _out_of_director(declaration: Declaration, host: str, interface: str) -> Iterator[Needed]:
+    """What IPVS sends on passes through OUTPUT, too (net/netfilter/ipvs/ip_vs_xmit.c, NF_INET_LOCAL_OUT)."""
+    own = declaration.director[host].address
+    for other, director in _others(declaration, host):
+        # To a group, or to the peer: a rule that names either is not certain to be the right one.
+        peer = director.address if declaration.vrrp.unicast else None
+        yield Needed("output", Packet(VRRP, 0, own, target=peer, out=interface), other)
+        if declaration.vrrp.synchronise_connections:
+            yield Needed("output", Packet(UDP, SYNC_PORT, own, out=interface), other)
+    for name, server in declaration.real_server.items():
+        if declaration.clustercheck_wanted:
+            yield Needed("output", Packet(TCP, CLUSTERCHECK_PORT, own, target=server.address, out=interface), name)
+        if declaration.mode is Mode.TUN:
+            yield Needed("output", Packet(IPIP, 0, own, target=server.address, out=interface), name)
+        else:
+            target = server.address if declaration.mode is Mode.NAT else None
+            for port in _ports(declaration):
+                yield Needed("output", Packet(TCP, port, target=target, out=interface), name)
+
+
+def _into_server(declaration: Declaration, interface: str) -> Iterator[Needed]:
     for name, director in declaration.director.items():
         if declaration.clustercheck_wanted:
             yield Needed("input", Packet(TCP, CLUSTERCHECK_PORT, director.address, interface), name)
@@ -65,10 +87,24 @@ def _by_server(declaration: Declaration, interface: str) -> Iterator[Needed]:
         yield Needed("input", Packet(TCP, port, None, inner), "clients")
 
 
+def _out_of_server(declaration: Declaration, host: str, interface: str) -> Iterator[Needed]:
+    own = declaration.real_server[host].address
+    for name, director in declaration.director.items():
+        if declaration.clustercheck_wanted:
+            check = Packet(TCP, CLUSTERCHECK_PORT, own, answer=True, target=director.address, out=interface)
+            yield Needed("output", check, name)
+    for port in _ports(declaration):
+        yield Needed("output", Packet(TCP, port, answer=True, out=interface), "clients")
+
+
+def _others(declaration: Declaration, host: str) -> list[tuple[str, Director]]:
+    return [(name, director) for name, director in declaration.director.items() if name != host]
+
+
 def _ports(declaration: Declaration) -> list[int]:
     """At which servers are reached by TCP."""
     return sorted({s.server_port or s.port for s in declaration.service.values() if s.protocol == "tcp"})
 
 
 def _answer(port: int, server: IPv4Address, interface: str) -> Packet:
-    return Packet(TCP, port, server, interface, answer=True)
+    return Packet(TCP, port, server, interface, answer=True, out=interface)

@@ -188,7 +188,8 @@ def _director(blueprint: Blueprint, name: str, answers: Answers) -> DirectorView
     if pulse is None:
         part = Part.DEAD if name in answers.dead else Part.NOT_ASKED
         return DirectorView(name, declared.address, part, None, declared.priority, (), 0, answers.dead.get(name, ""))
-    runs = pulse.keepalived in {"active", "reloading"}
+    # One that takes its leave (in a failover, for a second or two) still serves what it holds.
+    runs = pulse.keepalived in {"active", "reloading", "deactivating"}
     if holds:
         part = Part.ACTIVE if runs else Part.STRAY
     elif runs:

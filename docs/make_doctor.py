@@ -1,19 +1,28 @@
 # ruff: noqa: INP001, E501 (run as a file; lines of a Markdown table are long)
-"""Writes docs/doctor.md from `cluster.faults` and the texts here: `python -m docs.make_doctor`. A test compares them."""
+"""Writes docs/doctor.md from `cluster.faults` and the texts here: `python -m docs.make_doctor`. A test compares them.
 
+With the report of a run of tests/system/test_doctor.py (pytest's --junit-xml) it also takes over which faults were made and found:
+`python -m docs.make_doctor report.xml`.
+"""
+
+import json
 import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from pathlib import Path
 
 from cluster.faults import ABOUT, DEPLOY, Fault
 
 TARGET = Path(__file__).parent / "doctor.md"
+FOUND = Path(__file__).parent / "doctor-found.json"
+"""What the last whole run of the test found."""
 
 HEAD = """\
 # Doctor
 
 `lbctl doctor` asks all hosts at once, listens for VRRP and asks by ARP for some seconds, and names each fault with the host
 where it is, what was seen, what follows from it, and what cures it. It changes nothing; `--fix` deploys afterwards where that is
-the cure, shows the plan and asks first. Exit 0: no fault; 4: some. `--json` for programs. `lbctl report` shows what it found last.
+the cure, shows the plan and asks first (`--overwrite`: also where a file was edited by hand). Exit 0: no fault; 4: some. `--json` for programs. `lbctl report` shows what it found last.
 
     $ lbctl doctor
     ✗ db3: a firewall drops what the cluster lives on
@@ -42,13 +51,13 @@ RUNBOOK = {
     Fault.UNSEEN_HOST: "It answers, and what it says is not whole: a full disk, no memory, `sudo` that asks for a password. Log in and look; other hosts are judged without it.",
     Fault.TRIAL: "`lbctl trial`, or somebody who typed the how-to's commands, left addresses or services beside keepalived: success may be measured that is not keepalived's. A deploy takes them away ([trial.md](trial.md)).",
     Fault.MODULE: "`ip_vs`, `ipip` or `dummy` is not loaded: after a new kernel without a reboot, or by `rmmod`. A deploy loads it and builds what needs it; if that fails, reboot into the kernel whose modules are installed.",
-    Fault.FIREWALL: "The rule is named as it is printed. Let in: on servers the service's port from clients, TCP 9200 from directors, in tun protocol 4 from directors; on directors the services' ports, from the other director VRRP (protocol 112) and UDP 8848; in nat also answers in FORWARD. Put the exception before that rule, and where the firewall keeps its rules for the next boot.",
+    Fault.FIREWALL: "The rule is named as it is printed. Let in (and their answers out): on servers the service's port from clients, TCP 9200 from directors, in tun protocol 4 from directors; on directors the services' ports, from the other director VRRP (protocol 112) and UDP 8848; in nat also answers in FORWARD. Put the exception before that rule, and where the firewall keeps its rules for the next boot.",
     Fault.SPLIT_BRAIN: "Both answer for an address, connections go to either at random. Mostly they do not hear each other: a switch that drops multicast (`vrrp.unicast = true`), a firewall, a cable. If no cause is named beside it: `ip addr` shows who was given the address by hand; `systemctl stop keepalived` on the passive one ends it for now.",
     Fault.NOBODY: "keepalived runs nowhere, or is in FAULT because its interface is down. `journalctl -u keepalived` says which.",
     Fault.VRRP_STRANGER: "Another pair on this network uses the same number. Both ignore each other's addresses, log at each packet, and may fight. Change `vrrp.virtual_router_id` here and deploy (the passive one stands down meanwhile), or there.",
     Fault.VRRP_TERMS: "Version, advertised addresses or password on the wire are not as declared; peers with different ones reject each other and both become active. A deploy brings both to the declaration, in the order that keeps one of them active; with an edited file it wants `--overwrite`.",
     Fault.STOPPED: "A director whose keepalived was stopped, is not enabled, or died. If it is the only one, service has ended or nobody checks servers any more. A deploy starts it; if it stops again the log says why.",
-    Fault.OLDER_FILE: "The file was replaced, and keepalived did not load it or failed to. A deploy reloads it. Until then what was changed is not in force.",
+    Fault.OLDER_FILE: "The file was replaced or edited, and keepalived did not load it or failed to. Until then what was changed is not in force. A deploy loads the right one; an edit by hand it overwrites only with `--overwrite`.",
     Fault.TABLE: "Somebody used `ipvsadm`, or keepalived took over an old table after it died: keepalived itself never compares. A deploy edits the table in place; connections stay.",
     Fault.ADDRESS_TAKEN: "A machine that is not in the declaration answers ARP for a virtual address or the gateway. Find the MAC in the switch's table.",
     Fault.ARP: "A server that carries the VIP (dr, tun) must keep silent: `arp_ignore` 1 and `arp_announce` 2. If it answers, clients connect to it past the director, all of them to one server. The how-to's \"ARP problem\". A deploy sets both; clients that have learnt its MAC come back within their cache's time, or at once when the active director announces itself again (every 30 s).",
@@ -83,7 +92,37 @@ def page() -> str:
     sections = [
         f"## {fault}\n\n{ABOUT[fault].what[0].upper()}{ABOUT[fault].what[1:]}. {RUNBOOK[fault]}\n" for fault in Fault
     ]
-    return "\n".join([HEAD, "\n".join(table), "", *sections])
+    return "\n".join([HEAD, "\n".join(table), "", *sections, *_found()])
+
+
+def _found() -> Iterator[str]:
+    """Each fault that was made on machines: what was done, and what doctor said."""
+    run = json.loads(FOUND.read_text(encoding="utf-8"))
+    yield f"""\
+## What was found when each was made
+
+Made on machines by `tests/system/test_doctor.py` on {run["date"]}: each fault for itself, in a cluster in which doctor finds nothing
+before and after. "Found" is: by its name, on that host, and no other finding beside it; and gone after its cure.
+
+| fault | cluster | made on | by | |
+|---|---|---|---|---|"""
+    for row in run["rows"]:
+        verdict = "found" if row["found"] else "**not found so**"
+        made = row["make"].replace("\n", "; ").replace("|", "\\|")
+        yield f"| [{row['fault']}](#{row['fault']}) | {row['cluster']} | {row['host']} | `{made}` | {verdict} |"
+
+
+def take_over(report: Path) -> None:
+    """From a report of pytest's: one row for each test that says which fault it made."""
+    tree = ET.parse(report)  # noqa: S314 (pytest wrote it)
+    rows = []
+    for case in tree.iter("testcase"):
+        said = {each.get("name"): each.get("value") for each in case.iter("property")}
+        if "fault" in said:
+            bad = any(case.find(kind) is not None for kind in ("failure", "error", "skipped"))
+            rows.append({**{key: said[key] for key in ("fault", "cluster", "host", "make")}, "found": not bad})
+    when = next(tree.iter("testsuite")).get("timestamp", "")[:10]
+    FOUND.write_text(json.dumps({"date": when, "rows": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 def _cure(fault: Fault) -> str:
@@ -91,5 +130,7 @@ def _cure(fault: Fault) -> str:
 
 
 if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        take_over(Path(argument))
     TARGET.write_text(page(), encoding="utf-8")
     print(f"{TARGET} is written", file=sys.stderr)

@@ -85,7 +85,9 @@ class Record:
 
     def _gap(self, endpoint: str) -> float:
         mine = [r for r in self.requests if r.endpoint == endpoint]
-        answered = sorted(r.ended for r in mine if not r.error)
-        # From the first question to the last moment that anybody waited: no answer at either end is a gap, too.
-        moments = [min(r.begun for r in mine), *answered, max(r.ended for r in mine)]
+        moments = [min(r.begun for r in mine), *sorted(r.ended for r in mine if not r.error)]
+        # No answer at the end is a gap, too, for who asked after the last one that came. Who had asked before, and is still left
+        # without an answer when the others have stopped asking, tells nothing of those.
+        in_vain = [r.ended for r in mine if r.error and r.begun >= moments[-1]]
+        moments.append(max(in_vain, default=moments[-1]))
         return max(later - earlier for earlier, later in itertools.pairwise(moments))

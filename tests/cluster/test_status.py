@@ -54,6 +54,12 @@ def test_the_table_shown_is_that_of_whoever_is_active() -> None:
     assert (found.serving, found.troubles) == ("lb2", ())
 
 
+def test_a_director_that_takes_its_leave_is_active_until_it_has_gone() -> None:
+    """As a failover shows it for a second or two."""
+    found = status(PLAN, changed(WELL, "lb1", keepalived="deactivating"))
+    assert (parts(found)["lb1"], found.troubles) == (Part.ACTIVE, ())
+
+
 # Servers
 
 

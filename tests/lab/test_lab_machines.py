@@ -197,6 +197,22 @@ def commands() -> list[str]:
     return found
 
 
+def test_a_machine_that_hangs_at_its_start_is_started_anew(
+    another: Lab, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    another.up(["db1", "lb1"])
+    another.power_off("db1")
+    machine.boot(Places.of(another.name), another._seat("db1"), another.image())
+    hangs = another.machines()["db1"].pid
+    assert hangs
+    os.kill(hangs, signal.SIGSTOP)
+    monkeypatch.setattr("lab.lab._BOOT_MAY_TAKE", 20)
+    another.wait()
+    assert "db1: no sshd within 10 s (state T" in capfd.readouterr().err
+    assert another.machines()["db1"].pid != hangs
+    assert another.exec("db1", "hostname").stdout == "db1\n"
+
+
 def test_a_galera_cluster_of_three(another: Lab) -> None:
     databases = ["db1", "db2", "db3"]
     another.up(databases)

@@ -47,6 +47,18 @@ def test_the_gap_is_that_of_the_worst_endpoint_and_counts_to_the_end() -> None:
     assert Record((*good, silent, for_good)).summary().gap == pytest.approx(4.99)
 
 
+def test_one_who_waits_on_when_others_have_been_answered_and_stopped_is_a_failure_and_no_gap() -> None:
+    good = [request("held", 0, at / 10, 0.01) for at in range(50)]
+    lost = request("new", 1, 4.85, 5, "no answer")
+    summary = Record((*good, lost)).summary()
+    assert summary.failures == 1
+    assert summary.gap == pytest.approx(0.1)
+
+
+def test_nobody_was_ever_answered() -> None:
+    assert Record((request("new", 0, 1, 5, "no answer"),)).summary().gap == pytest.approx(5)
+
+
 def test_a_part_of_the_time_has_what_was_under_way_in_it() -> None:
     record = Record((request("new", 0, 0, 1), request("new", 1, 2, 1), request("new", 2, 4, 1)))
     assert [r.connection for r in record.between(0.5, 2.5).requests] == [0, 1]

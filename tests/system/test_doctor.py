@@ -3,16 +3,17 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from cluster.errors import Exit
-from cluster.faults import DEPLOY, Fault
-from cluster.vocabulary import Mode
+from cluster.faults import BY_HAND, DEPLOY, Fault
+from cluster.vocabulary import Mode, ReturnPath
 from lab.lab import Lab
-from tests.system.machines import Cluster, settles
+from tests.system.machines import PATIENT, Cluster, settles
 from tests.variants import Variant
 
 pytestmark = [pytest.mark.lab, pytest.mark.soak, pytest.mark.timeout(900)]
@@ -21,8 +22,11 @@ IPTABLES = "iptables -I INPUT 1 {}"
 NEIGHBOUR = "ip neigh replace {} lladdr {} dev eth0 nud permanent"
 CONF = "/etc/keepalived/keepalived.conf"
 # Loaded, and then the right file put back: as a reload that went wrong leaves it.
-OLDER = f"""cp -p {CONF} /run/conf; sed -i 's/delay_loop .*/delay_loop 3/' {CONF}
-systemctl reload keepalived; sleep 1; cp -p /run/conf {CONF}"""
+KEPT = f"cp -p {CONF} /run/conf"
+EDIT = f"sed -i 's/delay_loop .*/delay_loop 3/' {CONF}"
+LOAD = "systemctl reload keepalived; sleep 1"
+BACK = f"cp -p /run/conf {CONF}"
+BIND = "/etc/mysql/mariadb.conf.d/zz-bind.cnf"
 DENIED = """echo 'audit: type=1400 audit(1.1:1): apparmor="DENIED" profile="/usr/sbin/mariadbd" comm="mariadbd"' >/dev/kmsg"""
 
 
@@ -42,6 +46,10 @@ class Made:
         return self.name or str(self.fault)
 
 
+# The how-to's manual set-up, as far as one service goes.
+HOWTO = """ip addr add 10.0.0.10/32 dev eth0; ipvsadm -C; ipvsadm -A -t 10.0.0.10:3306 -s rr
+ipvsadm -a -t 10.0.0.10:3306 -r 10.0.0.1 -g"""
+
 EVERYWHERE = [
     Made(Fault.FIREWALL, "db3", IPTABLES.format("-p tcp --dport 9200 -j DROP"), "iptables -D INPUT 1", name="9200"),
     Made(Fault.FIREWALL, "db3", IPTABLES.format("-p tcp --dport 3306 -j REJECT"), "iptables -D INPUT 1", name="3306"),
@@ -51,7 +59,18 @@ EVERYWHERE = [
         Fault.SPLIT_BRAIN, "passive", "ip addr add 10.0.0.11/32 dev eth0", "ip addr del 10.0.0.11/32 dev eth0", "both"
     ),
     Made(Fault.STOPPED, "passive", "systemctl stop keepalived"),
-    Made(Fault.OLDER_FILE, "passive", OLDER),
+    # Loaded, and then the right file put back: as a reload that went wrong leaves it.
+    Made(Fault.OLDER_FILE, "passive", f"{KEPT}; {EDIT}; {LOAD}; {BACK}", name="file put back"),
+    Made(Fault.OLDER_FILE, "passive", f"{KEPT}; {EDIT}", BACK, name="edited, not loaded"),
+    Made(Fault.OTHERWISE, "passive", f"{KEPT}; {EDIT}; {LOAD}", name="edited and loaded"),
+    Made(Fault.TRIAL, "passive", f"systemctl stop keepalived; {HOWTO}"),
+    Made(
+        Fault.FIREWALL,
+        "db3",
+        "iptables -I OUTPUT 1 -p tcp --sport 3306 -j DROP",
+        "iptables -D OUTPUT 1",
+        name="answers",
+    ),
     Made(Fault.TABLE, "active", "ipvsadm -e -t 10.0.0.10:3306 -r 10.0.0.2:3306 {method} -w 3"),
     Made(Fault.CLUSTERCHECK, "db3", "systemctl stop lbctl-clustercheck"),
     Made(
@@ -69,6 +88,13 @@ ONLY = {
         Made(Fault.VIP_MISSING, "db2", "ip addr del 10.0.0.10/32 dev dummy0"),
         Made(Fault.NEIGHBOUR, "passive", NEIGHBOUR.format("10.0.0.10", "{db1}"), "ip neigh del 10.0.0.10 dev eth0"),
         Made(Fault.DATABASE_DOWN, "db3", "systemctl stop mariadb", "systemctl start mariadb"),
+        Made(
+            Fault.BOUND,
+            "db3",
+            f"printf '[mysqld]\\nbind-address=127.0.0.1,10.0.0.3\\n' >{BIND}; systemctl restart mariadb",
+            f"rm {BIND}; systemctl restart mariadb",
+        ),
+        Made(Fault.NOBODY, "active", "ip addr del 10.0.0.11/32 dev eth0", "systemctl restart keepalived", host=""),
         Made(Fault.DENIED, "db1", DENIED, "journalctl -q --rotate; journalctl -q --vacuum-time=1s"),
     ],
     Mode.TUN: [
@@ -94,6 +120,13 @@ ONLY = {
         ),
         Made(Fault.GATEWAY, "db1", NEIGHBOUR.format("10.0.0.12", "{passive}"), "ip neigh del 10.0.0.12 dev eth0"),
         Made(
+            Fault.FIREWALL,
+            "active",
+            "iptables -I FORWARD 1 -p tcp --sport 3306 -j DROP",
+            "iptables -D FORWARD 1",
+            name="forward",
+        ),
+        Made(
             Fault.REDIRECTS,
             "active",
             "sysctl -qw net.ipv4.conf.all.send_redirects=1 net.ipv4.conf.eth0.send_redirects=1",
@@ -102,20 +135,41 @@ ONLY = {
         Made(Fault.MASQUERADE, "passive", "iptables -t nat -F LBCTL-MASQUERADE"),
     ],
 }
-CASES = [
-    pytest.param(mode, made, id=f"{mode}-{made}")
-    for mode in Mode
-    for made in (*(EVERYWHERE if mode is Mode.DR else ()), *ONLY[mode])
+MARKED = [
+    Made(Fault.RETURN_PATH, "db1", "iptables -t mangle -F LBCTL-RETURN", name="mark missing"),
+    Made(Fault.RETURN_PATH, "db2", "ip rule del fwmark 1", name="fwmark rule missing"),
+    Made(Fault.RETURN_PATH_DOUBLED, "db1", "ip rule add pref 90 fwmark 1 lookup 1", name="fwmark rule doubled"),
 ]
+# The password of one director differs, and it was started with it.
+PASSWORDS = [
+    Made(
+        Fault.VRRP_TERMS,
+        "passive",
+        f"{KEPT}; sed -i 's/auth_pass .*/auth_pass other/' {CONF}; {LOAD}",
+        name="password",
+    )
+]
+CASES = [
+    pytest.param(variant, made, id=f"{variant.name}-{made}")
+    for variant, all_made in (
+        (Variant(), [*EVERYWHERE, *ONLY[Mode.DR]]),
+        (Variant(Mode.TUN), ONLY[Mode.TUN]),
+        (Variant(Mode.NAT), ONLY[Mode.NAT]),
+        (Variant(Mode.NAT, return_path=ReturnPath.FWMARK), MARKED),
+        (Variant(vrrp="password"), PASSWORDS),
+    )
+    for made in all_made
+]
+DR = pytest.mark.parametrize("deployed", [Variant()], indirect=True, ids=["dr"])
 
 
 @pytest.fixture(scope="module")
 def deployed(galera: Lab, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    """The cluster in one mode, in which doctor finds nothing."""
+    """The cluster in one form, in which doctor finds nothing."""
     folder: Path = tmp_path_factory.mktemp("doctor")
     cluster = Cluster(galera, folder)
-    cluster.declare(Variant(request.param))
-    done = cluster.lbctl("deploy", "--yes")
+    cluster.declare(request.param, **PATIENT)
+    done = cluster.lbctl("deploy", "--yes", "--overwrite")
     assert done.status == Exit.DONE, done.output
     finds(cluster, set())
     return cluster
@@ -135,19 +189,51 @@ def finds(cluster: Cluster, wanted: set[tuple[str, str]], seconds: float = 180) 
     return found
 
 
+def told(record: Callable[[str, object], None], cluster: Cluster, fault: Fault, host: str, make: str) -> None:
+    """For the table in docs/doctor.md."""
+    for name, value in (("fault", fault), ("cluster", cluster.variant.name), ("host", host), ("make", make)):
+        record(name, str(value))
+
+
 def place(cluster: Cluster, at: str, active: str) -> str:
     passive = next(name for name in cluster.declaration.director if name != active)
     return {"active": active, "passive": passive, "both": "lb1 and lb2"}.get(at, at)
 
 
+@DR
+def test_keepalived_runs_nowhere(deployed: Cluster, record_property: Callable[[str, object], None]) -> None:
+    told(record_property, deployed, Fault.STOPPED, "lb1 and lb2", "systemctl stop keepalived")
+    deployed.on_each("systemctl stop keepalived", "lb1", "lb2")
+    finds(deployed, {(str(Fault.STOPPED), "lb1"), (str(Fault.STOPPED), "lb2")})
+    fixed = deployed.lbctl("doctor", "--fix", "--yes")
+    assert "changed on" in fixed.output, fixed.output
+    finds(deployed, set())
+
+
+@DR
+def test_a_stranger_has_a_virtual_address(deployed: Cluster, record_property: Callable[[str, object], None]) -> None:
+    """The lab's client takes it, and answers for it by ARP."""
+    told(record_property, deployed, Fault.ADDRESS_TAKEN, "client", "ip addr add 10.0.0.10/32 dev eth0")
+    deployed.lab.client(["ip", "addr", "add", "10.0.0.10/32", "dev", "eth0"])
+    try:
+        (found,) = finds(deployed, {(str(Fault.ADDRESS_TAKEN), "")})
+        assert deployed.lab.client(["cat", "/sys/class/net/eth0/address"]).stdout.strip() in str(found["evidence"])
+    finally:
+        deployed.lab.client(["ip", "addr", "del", "10.0.0.10/32", "dev", "eth0"])
+    finds(deployed, set())
+
+
 @pytest.mark.parametrize(("deployed", "made"), CASES, indirect=["deployed"])
-def test_a_fault_is_found_named_and_cured(deployed: Cluster, made: Made) -> None:
+def test_a_fault_is_found_named_and_cured(
+    deployed: Cluster, made: Made, record_property: Callable[[str, object], None]
+) -> None:
     active = deployed.active()
     at = place(deployed, made.at, active)
     host = at if made.host is None else place(deployed, made.host, active)
     macs = {name: deployed.mac(name) for name in ("db1", place(deployed, "passive", active))}
     words = made.make.replace("{method}", deployed.declaration.mode.ipvsadm_option)
     words = words.replace("{db1}", macs["db1"]).replace("{passive}", macs[place(deployed, "passive", active)])
+    told(record_property, deployed, made.fault, at, words)
     deployed.on(at, words)
     try:
         (found,) = finds(deployed, {(str(made.fault), host)})
@@ -156,14 +242,15 @@ def test_a_fault_is_found_named_and_cured(deployed: Cluster, made: Made) -> None
         if made.undo:
             deployed.on(at, made.undo)
     if not made.undo:
-        assert found["cure"] == DEPLOY
-        fixed = deployed.lbctl("doctor", "--fix", "--yes")
+        assert found["cure"] in {DEPLOY, BY_HAND}
+        fixed = deployed.lbctl("doctor", "--fix", "--yes", *(["--overwrite"] if found["cure"] == BY_HAND else []))
         assert "changed on" in fixed.output, fixed.output
     finds(deployed, set())
 
 
-@pytest.mark.parametrize("deployed", [Mode.DR], indirect=True)
-def test_a_dead_host_is_all_that_is_found(deployed: Cluster) -> None:
+@DR
+def test_a_dead_host_is_all_that_is_found(deployed: Cluster, record_property: Callable[[str, object], None]) -> None:
+    told(record_property, deployed, Fault.DEAD_HOST, "db3", "its cable is pulled")
     deployed.lab.link("db3", up=False)
     try:
         finds(deployed, {(str(Fault.DEAD_HOST), "db3")})
@@ -184,8 +271,9 @@ while True:
 """
 
 
-@pytest.mark.parametrize("deployed", [Mode.DR], indirect=True)
-def test_a_stranger_with_the_same_vrrp_id(deployed: Cluster) -> None:
+@DR
+def test_a_stranger_with_the_same_vrrp_id(deployed: Cluster, record_property: Callable[[str, object], None]) -> None:
+    told(record_property, deployed, Fault.VRRP_STRANGER, "client", "advertises id 19, priority 50")
     with deployed.lab.client_process([sys.executable, "-c", STRANGER], stdout=subprocess.DEVNULL) as stranger:
         try:
             (found,) = finds(deployed, {(str(Fault.VRRP_STRANGER), "")})
@@ -195,14 +283,14 @@ def test_a_stranger_with_the_same_vrrp_id(deployed: Cluster) -> None:
     finds(deployed, set())
 
 
-@pytest.mark.parametrize("deployed", [Mode.DR], indirect=True)
-def test_other_addresses_on_one_director(deployed: Cluster) -> None:
+@DR
+def test_other_addresses_on_one_director(deployed: Cluster, record_property: Callable[[str, object], None]) -> None:
     """Edited by hand and started anew: both hold the addresses, and that is why."""
     active = deployed.active()
     passive = place(deployed, "passive", active)
-    deployed.on(
-        passive, f"cp -p {CONF} /run/conf; sed -i 's|10.0.0.12/32|10.0.0.13/32|' {CONF}; systemctl restart keepalived"
-    )
+    make = f"{KEPT}; sed -i 's|10.0.0.12/32|10.0.0.13/32|' {CONF}; systemctl restart keepalived"
+    told(record_property, deployed, Fault.VRRP_TERMS, passive, make)
+    deployed.on(passive, make)
     try:
         (found,) = finds(deployed, {(str(Fault.VRRP_TERMS), passive)})
         assert "it advertises 10.0.0.13, not 10.0.0.12" in str(found["evidence"])

@@ -1,0 +1,66 @@
+"""What `lbctl doctor` reads from a host's answer."""
+
+from ipaddress import IPv4Address
+
+import pytest
+
+from cluster.examined import Advert, parse
+from cluster.observed import UnreadableStateError
+
+ANSWER = """\
+#clock
+1000.5
+#link
+mac 02:00:0a:00:00:01
+mtu 1500
+#neighbours
+10.0.0.10 dev eth0 lladdr 02:00:0a:00:00:04 REACHABLE
+10.0.0.77 dev eth0 FAILED
+#iptables
+*mangle
+:OUTPUT ACCEPT [0:0]
+-A OUTPUT -p tcp -m tcp --sport 3306 -j MARK --set-xmark 0x1/0xffffffff
+-A LBCTL-RETURN -p tcp -m tcp --sport 3306 -j MARK --set-xmark 0x1/0xffffffff
+#nft
+#denied
+apparmor="DENIED" profile="/usr/sbin/mariadbd"
+#arp
+10.0.0.10 02:00:0a:00:00:04
+10.0.0.10 02:00:0a:00:00:01
+#vrrp
+10.0.0.4 3 101 10.0.0.12
+10.0.0.6 2 100 - $5$mark
+#end
+"""
+
+
+def test_each_section() -> None:
+    found = parse(ANSWER.splitlines(), asked_at=1000, answered_at=1000.25)
+    assert (found.ahead, found.vague) == (0.5, 0.25)
+    assert found.macs == {"02:00:0a:00:00:01"}
+    assert found.mtu == 1500
+    assert found.neighbours == {IPv4Address("10.0.0.10"): "02:00:0a:00:00:04"}
+    assert found.answered == {IPv4Address("10.0.0.10"): {"02:00:0a:00:00:04", "02:00:0a:00:00:01"}}
+    assert found.marks == ("-A OUTPUT -p tcp -m tcp --sport 3306 -j MARK --set-xmark 0x1/0xffffffff",)
+    assert found.adverts == (
+        Advert(IPv4Address("10.0.0.4"), 3, 101, (IPv4Address("10.0.0.12"),)),
+        Advert(IPv4Address("10.0.0.6"), 2, 100, (), "$5$mark"),
+    )
+    assert found.denied == ('apparmor="DENIED" profile="/usr/sbin/mariadbd"',)
+
+
+def test_a_host_without_perl_or_iptables_has_said_what_it_can() -> None:
+    found = parse(["#clock", "#link", "#arp", "#vrrp", "#iptables", "#end"])
+    assert (found.ahead, found.macs, found.tables, found.adverts) == (None, frozenset(), (), ())
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (ANSWER.replace("#end\n", ""), "stopped half-way"),
+        (ANSWER.replace("10.0.0.4 3", "10.0.0.4 x"), "cannot be read"),
+    ],
+)
+def test_an_answer_that_is_not_whole_is_refused(answer: str, why: str) -> None:
+    with pytest.raises(UnreadableStateError, match=why):
+        parse(answer.splitlines())
