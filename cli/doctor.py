@@ -5,14 +5,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.session import ClusterOption
+from cli.session import ClusterOption, of
 from cli.status import Patience
+from cli.trace import trace
 
 if TYPE_CHECKING:
     from cluster.declaration import Declaration
     from cluster.faults import Diagnosis
 
 app = typer.Typer(invoke_without_command=True)
+app.command()(trace)
 
 
 @app.callback()
@@ -33,13 +35,15 @@ def doctor(
     """Find what is wrong: which fault, on which host, how that is known, what cures it. Without --fix nothing is changed.
 
     All hosts are asked at once; a dead one is a finding, and holds nobody up. It listens for VRRP and asks by ARP for some
-    seconds. Exits with 4 if anything is found. docs/doctor.md has a page for each fault.
+    seconds. Exits with 4 if anything is found. docs/doctor.md has a page for each fault. `lbctl doctor trace` follows one
+    connection.
 
     Example:  lbctl doctor
               lbctl doctor --json
               lbctl doctor --fix
     """
     if ctx.invoked_subcommand is not None:
+        of(ctx).cluster = cluster or of(ctx).cluster
         return
     from cli.output import as_json  # noqa: PLC0415 (as below: `lbctl --help` stays quick)
     from cluster.errors import Exit  # noqa: PLC0415

@@ -62,11 +62,20 @@ paramiko are imported where a command needs them.
 """
 
 FAILOVER = """\
-`make bench-failover`; [benchmarks-failover.md](benchmarks-failover.md) says how it is measured.
+`make bench-failover` boots a lab, deploys each mode and lets clients of real SQL work: 20 connections that are held open and ask
+every 100 ms, and 50 new ones a second (login, one query, quit), spread over all endpoints. Then the active director leaves, in four
+ways: by `lbctl failover`, by `systemctl stop keepalived`, by a killed keepalived, by a power cut. Each row is the worst of all rounds.
+`longest gap`: the worst time in which nobody at one endpoint got an answer.
+
+A round in which a director threw a server out or changed its state with no fault of ours is void, is shown as such and is done again:
+on a machine that is too busy a health check comes late, a well server is thrown out, and with `expire_nodest_conn` its clients are
+reset. What each way costs, and why: [vrrp.md](vrrp.md).
 """
 
 EJECT = """\
-`make bench-eject`; [benchmarks-failover.md](benchmarks-failover.md) says how it is measured.
+`make bench-eject`, in each mode: the database that a client sticks to is killed (SIGKILL), frozen (SIGSTOP) or its machine is cut
+off, with the default health checks. "Out" is the moment when both directors had the server out of their tables, counted from the
+fault; the client's next connection must be served by another one. The worst of all rounds.
 """
 
 SWITCH = """\

@@ -33,7 +33,7 @@ the cure, shows the plan and asks first (`--overwrite`: also where a file was ed
     1 fault.
 
 What follows from a fault is no fault of its own: who mends the first has mended both. [troubleshooting.md](troubleshooting.md)
-goes from symptoms to causes by hand.
+goes from symptoms to causes by hand; `lbctl doctor trace` follows one connection to the hop where it dies ([trace.md](trace.md)).
 
 How it knows: the same look at hosts as `lbctl plan` (each difference from the declaration is a fault by its name), what `lbctl
 status` asks, and besides: neighbour caches, packet filters (iptables in both variants, nft), MTUs, clocks, what the kernel's log

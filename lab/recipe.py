@@ -95,6 +95,8 @@ class Recipe:
 
 
 def recipe(variant: str) -> Recipe:
+    # A member of an enumeration has a `repr` of its own, and an image would be built again for it.
+    variant = str(variant)
     match variant:
         case "ifupdown":
             return Recipe(variant, "Debian as installed from its own installer", extra=("ifupdown",))

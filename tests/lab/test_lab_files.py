@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from cluster.errors import RefusedError, RequestError
+from cluster.vocabulary import BootFiles
 from lab import galera, host, image, machine, recipe, shell
 from lab.image import Image, content_key
 from lab.lock import locked
@@ -138,6 +139,10 @@ def test_an_image_is_known_by_what_it_is_made_of(tmp_path: Path) -> None:
     assert key == content_key(plain, "6.1", sources)
     (sources / "guest/common/usr/lib/lab/init").write_text("another first process")
     assert key != content_key(plain, "6.1", sources)
+
+
+def test_a_variant_has_one_image_however_it_is_named() -> None:
+    assert repr(recipe.recipe(BootFiles.IFUPDOWN)) == repr(recipe.recipe("ifupdown"))
 
 
 def test_the_mirror_is_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

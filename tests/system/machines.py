@@ -131,13 +131,7 @@ class Cluster:
         done = subprocess.run(
             [*prefix, str(Path(sys.executable).parent / argv[0]), *argv[1:]],
             cwd=ROOT,
-            env={
-                **os.environ,
-                "LBCTL_CLUSTER": str(self.file),
-                "LBCTL_LAB": self.lab.name,
-                "NO_COLOR": "1",
-                "XDG_STATE_HOME": str(self.folder / "state"),
-            },
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -145,6 +139,17 @@ class Cluster:
             check=False,
         )
         return Run(done.returncode, done.stdout)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of the operator's programs."""
+        return {
+            **os.environ,
+            "LBCTL_CLUSTER": str(self.file),
+            "LBCTL_LAB": self.lab.name,
+            "NO_COLOR": "1",
+            "XDG_STATE_HOME": str(self.folder / "state"),
+        }
 
     # On the machines
 
