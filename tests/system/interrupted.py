@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 TRACES = """\
 find /etc/keepalived /etc/sysctl.d /etc/modules-load.d /etc/network /etc/systemd /usr/local /run/lbctl \\
   \\( -type f -exec sha256sum {} + \\) -o \\( -type l -printf '%p -> %l\\n' \\) | sort
-ip -o -4 addr show dev dummy0 2>/dev/null; ip -o -4 addr show dev tunl0 2>/dev/null
+for i in dummy0 tunl0; do ip -o -4 addr show dev $i 2>/dev/null; done | sed 's/^[0-9]*: //'
 ip rule; ip route show table 100; ip route show table 101
 for t in raw mangle nat; do iptables-save -t $t 2>/dev/null | grep LBCTL | sed 's/ \\[.*//'; done
 systemctl is-active keepalived lbctl-clustercheck lbctl-return-path lbctl-masquerade
