@@ -103,6 +103,7 @@ def run(ctx: typer.Context, cluster: str | None, asked: Asked, manner: Manner) -
     # Only now: it changes the whole process, and a mistake in a file is said without it.
     import fleet.green  # noqa: F401, PLC0415
     from cli import printing  # noqa: PLC0415
+    from cluster.errors import Exit  # noqa: PLC0415
     from cluster.plan import plan  # noqa: PLC0415
     from fleet import deployment, lock  # noqa: PLC0415
     from fleet.session import Session  # noqa: PLC0415
@@ -121,6 +122,8 @@ def run(ctx: typer.Context, cluster: str | None, asked: Asked, manner: Manner) -
         if manner.only_plan:
             texts = deployment.texts(session, wanted) if manner.diff and not manner.json else None
             printing.plan(wanted, texts, as_json=manner.json)
+            if wanted.unreachable:
+                raise typer.Exit(int(Exit.FAILED))
             return None
         return _do(ctx, (session, seen), change, wanted, manner)
 

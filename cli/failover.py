@@ -41,12 +41,17 @@ def failover(
     blueprint = source.blueprint(path, text)
     import fleet.green  # noqa: F401, PLC0415
     from cli import printing  # noqa: PLC0415
+    from cluster.errors import HostError  # noqa: PLC0415
     from cluster.failover import move  # noqa: PLC0415
     from fleet import failover, recorded  # noqa: PLC0415
     from fleet.session import Session  # noqa: PLC0415
 
     with Session(blueprint) as session:
         seen = session.observe()
+        if not any(seen.get(name) for name in blueprint.declaration.director):
+            directors = [name for name in blueprint.declaration.director if name in session.unreachable]
+            reasons = "\n  ".join(f"{name}: {session.unreachable[name]}" for name in directors)
+            raise HostError(f"no director can be asked; nothing was changed\n  {reasons}")
         wanted = move(blueprint.declaration, seen, to)
         if only_plan:
             _show(wanted, as_json_=json_)
