@@ -36,7 +36,7 @@ DrainFor = Annotated[
     typer.Option(
         "--drain",
         metavar="10m|0|forever",
-        help="How long to wait for connections of the old way. When it runs out nothing breaks: what they use stays.",
+        help="How long to wait for connections that stand. When it runs out nothing breaks: what they use stays.",
     ),
 ]
 Cut = Annotated[bool, typer.Option("--cut", help="After --drain, end the connections that are left.")]
@@ -44,7 +44,7 @@ Cut = Annotated[bool, typer.Option("--cut", help="After --drain, end the connect
 
 @dataclass(frozen=True)
 class Manner:
-    """How a command was called."""
+    """How a command was called. Raises RequestError for --json where it would have to ask."""
 
     yes: bool = False
     only_plan: bool = False
@@ -52,9 +52,11 @@ class Manner:
     overwrite: bool = False
     diff: bool = False
 
-    @property
-    def asks(self) -> bool:
-        return not (self.yes or self.json)
+    def __post_init__(self) -> None:
+        from cluster.errors import RequestError  # noqa: PLC0415 (as below: loaded late)
+
+        if self.json and not (self.yes or self.only_plan):
+            raise RequestError("--json does not ask, so it needs --yes", cure="--yes --json; nothing was changed")
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,7 @@ def _do(
     if wanted.is_empty and not change.idle:
         done = changes.carry_out(session, change, wanted, listener, seen)
     else:
-        _agreed(wanted, change.blueprint.declaration, yes=not manner.asks)
+        _agreed(wanted, change.blueprint.declaration, yes=manner.yes)
         of(ctx).state = (
             "what was begun is finished on each host or not begun; the same command goes on from there, "
             "lbctl switch-mode --abort goes back"

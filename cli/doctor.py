@@ -46,8 +46,12 @@ def doctor(
         of(ctx).cluster = cluster or of(ctx).cluster
         return
     from cli.output import as_json  # noqa: PLC0415 (as below: `lbctl --help` stays quick)
-    from cluster.errors import Exit  # noqa: PLC0415
+    from cluster.errors import Exit, RequestError  # noqa: PLC0415
 
+    if fix and json_ and not yes:
+        raise RequestError(
+            "--fix --json does not ask, so it needs --yes", cure="--fix --yes --json; nothing was changed"
+        )
     declaration, found = _examined(ctx, cluster, patience)
     _remember(declaration, found)
     if json_:

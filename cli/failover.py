@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.changing import Json, OnlyPlan, Yes, confirmed
+from cli.changing import Json, Manner, OnlyPlan, Yes, confirmed
 from cli.output import as_json
 from cli.session import ClusterOption, cluster_file, of
 
@@ -36,6 +36,7 @@ def failover(
     """
     from fleet import source  # noqa: PLC0415 (as below: loaded late)
 
+    manner = Manner(yes=yes, only_plan=only_plan, json=json_)
     path = cluster_file(ctx, cluster)
     text = source.text(path)
     blueprint = source.blueprint(path, text)
@@ -56,7 +57,7 @@ def failover(
         if only_plan:
             _show(wanted, as_json_=json_)
             return
-        confirmed(f"Hand over from {wanted.source} to {wanted.target}?", yes=yes or json_)
+        confirmed(f"Hand over from {wanted.source} to {wanted.target}?", yes=manner.yes)
         of(ctx).state = "lbctl plan says who holds the addresses; lbctl deploy starts a director that was stopped"
         say = printing.note(json_)
         with recorded.noted(session, f"failover {wanted.source} to {wanted.target}", text, say):

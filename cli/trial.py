@@ -148,7 +148,7 @@ def show(ctx: typer.Context, *, director: Director = None, cluster: ClusterOptio
 @app.command()
 def save(
     ctx: typer.Context,
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Default: standard output.")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Default: standard output.")] = None,
     *,
     director: Director = None,
     cluster: ClusterOption = None,
