@@ -75,6 +75,8 @@ class Asked:
     """All hosts leave: nothing of ours stays anywhere."""
     goes_on: str = ""
     """What this command did first (`cluster.change.Change`)."""
+    leads_on: bool = False
+    """Another change of the same command follows: of hosts that could not be asked the exit code tells after that one."""
     notes: tuple[str, ...] = field(default=())
     check: Callable[["Declaration", "Declaration"], None] | None = None
     """Raises an LbctlError where this must not be asked for: before and after."""
@@ -127,7 +129,10 @@ def run(ctx: typer.Context, cluster: str | None, asked: Asked, manner: Manner) -
             if wanted.unreachable:
                 raise typer.Exit(int(Exit.FAILED))
             return None
-        return _do(ctx, (session, seen), change, wanted, manner)
+        done = _do(ctx, (session, seen), change, wanted, manner)
+    if done.report.failed or (wanted.unreachable and not asked.leads_on):
+        raise typer.Exit(int(Exit.FAILED))
+    return done
 
 
 def _change(path: Path, text: str, asked: Asked) -> "Change":
@@ -169,7 +174,6 @@ def _do(
     """`looked`: the session, and what it saw when the plan was made."""
     from cli import printing  # noqa: PLC0415
     from cluster.change import refuse  # noqa: PLC0415
-    from cluster.errors import Exit  # noqa: PLC0415
     from fleet import change as changes  # noqa: PLC0415
     from fleet import deployment, recorded  # noqa: PLC0415
 
@@ -191,8 +195,6 @@ def _do(
         )
         done = recorded.carry_out(session, change, wanted, listener, printing.note(manner.json))
     printing.outcome(wanted, done, as_json=manner.json)
-    if done.report.failed or wanted.unreachable:
-        raise typer.Exit(int(Exit.FAILED))
     return done
 
 

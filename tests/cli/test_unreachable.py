@@ -55,3 +55,48 @@ def test_it_is_said_why_and_exits_with_3(words: tuple[str, ...], nobody: Path, t
     assert "lb1" in said
     assert "refuses the connection" in said
     assert "Traceback" not in said
+
+
+# Prints what is carried out, and carries nothing out.
+DRY = """\
+import cli.changing
+from types import SimpleNamespace
+from fleet import lock
+lock.refuse_if_held = lambda session: None
+def note(ctx, looked, change, wanted, manner):
+    print("does", change.what)
+    change.file.write_text(change.after)
+    return SimpleNamespace(left=(), report=SimpleNamespace(failed={}))
+cli.changing._do = note
+from cli.main import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "steps"),
+    [
+        (("remove", "db1"), ["real-server remove db1: drain", "real-server remove db1"]),
+        (("drain", "db1"), ["real-server drain db1"]),
+        (
+            ("add", "db4", "--address", "10.0.0.8", "--ssh-host", "127.0.0.1", "--weight", "2", "--ramp", "0.1"),
+            ["real-server add db4", "real-server add db4, weight 2"],
+        ),
+    ],
+    ids=" ".join,
+)
+def test_a_command_of_several_changes_is_not_cut_short_by_a_dead_host(
+    words: tuple[str, ...], steps: list[str], nobody: Path
+) -> None:
+    if "add" in words:
+        nobody.write_text(nobody.read_text() + "[ssh]\nport = 1\n")
+    done = subprocess.run(
+        [sys.executable, "-c", DRY, "-c", nobody, "real-server", *words, "--yes"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = [line.removeprefix("does ") for line in done.stdout.splitlines() if line.startswith("does ")]
+    assert told == steps, done.stderr
+    assert done.returncode == 3
