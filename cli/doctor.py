@@ -64,6 +64,8 @@ def doctor(
         if not json_:
             typer.echo("")
             _show(found, list(declaration.hosts()))
+    elif fix and found and not json_:
+        typer.echo("Nothing of that is cured by a deploy, so nothing was changed.")
     if found:
         raise typer.Exit(Exit.TROUBLE)
 
