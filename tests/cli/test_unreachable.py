@@ -57,6 +57,18 @@ def test_it_is_said_why_and_exits_with_3(words: tuple[str, ...], nobody: Path, t
     assert "Traceback" not in said
 
 
+def test_a_fix_that_cures_nothing_says_so(nobody: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [LBCTL, "-c", nobody, "doctor", "--fix", "--yes"],
+        env=os.environ | {"XDG_STATE_HOME": str(tmp_path / "state")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 4, done.stderr
+    assert done.stdout.endswith("Nothing of that is cured by a deploy, so nothing was changed.\n")
+
+
 # Prints what is carried out, and carries nothing out.
 DRY = """\
 import cli.changing
