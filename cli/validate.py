@@ -68,7 +68,10 @@ def _look(path: Path) -> Finding:
         told = f"{error.message.removeprefix(f'{file}: ')}{f'; {error.cure}' if error.cure else ''}"
         return Finding(file, (Complaint(file, 0, "", told),))
     text = path.read_text(encoding="utf-8")
-    warnings = (Complaint(file, line_of(text, key), ".".join(key), message) for key, message in advice(found))
+    said = advice(found)
+    if secret := source.open_secret(found):
+        said.append((("vrrp", "password"), f"others can read the secret: chmod 600 {secret}"))
+    warnings = (Complaint(file, line_of(text, key), ".".join(key), message) for key, message in said)
     return Finding(file, (), tuple(warnings), found)
 
 

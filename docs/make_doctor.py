@@ -47,7 +47,7 @@ understood is passed over.
 
 
 RUNBOOK = {
-    Fault.DEAD_HOST: 'It gives no answer by SSH. A database server: directors have taken it out, clients go on; when it is back nothing need be done. A director: the other one serves; see [guide.md](guide.md), "replace a director", if it does not come back.',
+    Fault.DEAD_HOST: 'It gives no answer by SSH, or does not let lbctl in (a host key that is not known, a user, a port): then the cure that is named is for that. A database server: directors have taken it out, clients go on; when it is back nothing need be done. A director: the other one serves; see [guide.md](guide.md), "replace a director", if it does not come back.',
     Fault.UNSEEN_HOST: "It answers, and what it says is not whole: a full disk, no memory, `sudo` that asks for a password. Log in and look; other hosts are judged without it.",
     Fault.TRIAL: "`lbctl trial`, or somebody who typed the how-to's commands, left addresses or services beside keepalived: success may be measured that is not keepalived's. A deploy takes them away ([trial.md](trial.md)).",
     Fault.MODULE: "`ip_vs`, `ipip` or `dummy` is not loaded: after a new kernel without a reboot, or by `rmmod`. A deploy loads it and builds what needs it; if that fails, reboot into the kernel whose modules are installed.",
