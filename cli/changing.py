@@ -76,7 +76,10 @@ class Asked:
     goes_on: str = ""
     """What this command did first (`cluster.change.Change`)."""
     leads_on: bool = False
-    """Another change of the same command follows: of hosts that could not be asked the exit code tells after that one."""
+    """Another change of the same command follows: of servers that could not be asked the exit code tells after that one.
+
+    A director that could not be asked ends the command all the same: it may still send connections as before.
+    """
     notes: tuple[str, ...] = field(default=())
     check: Callable[["Declaration", "Declaration"], None] | None = None
     """Raises an LbctlError where this must not be asked for: before and after."""
@@ -130,7 +133,8 @@ def run(ctx: typer.Context, cluster: str | None, asked: Asked, manner: Manner) -
                 raise typer.Exit(int(Exit.FAILED))
             return None
         done = _do(ctx, (session, seen), change, wanted, manner)
-    if done.report.failed or (wanted.unreachable and not asked.leads_on):
+    silent_director = wanted.unreachable.keys() & change.blueprint.declaration.director.keys()
+    if done.report.failed or silent_director or (wanted.unreachable and not asked.leads_on):
         raise typer.Exit(int(Exit.FAILED))
     return done
 
