@@ -36,7 +36,7 @@ DrainFor = Annotated[
     typer.Option(
         "--drain",
         metavar="10m|0|forever",
-        help="How long to wait for connections of the old way. When it runs out nothing breaks: what they use stays.",
+        help="How long to wait for connections that stand. When it runs out nothing breaks: what they use stays.",
     ),
 ]
 Cut = Annotated[bool, typer.Option("--cut", help="After --drain, end the connections that are left.")]
@@ -44,7 +44,7 @@ Cut = Annotated[bool, typer.Option("--cut", help="After --drain, end the connect
 
 @dataclass(frozen=True)
 class Manner:
-    """How a command was called."""
+    """How a command was called. Raises RequestError for --json where it would have to ask."""
 
     yes: bool = False
     only_plan: bool = False
@@ -52,9 +52,11 @@ class Manner:
     overwrite: bool = False
     diff: bool = False
 
-    @property
-    def asks(self) -> bool:
-        return not (self.yes or self.json)
+    def __post_init__(self) -> None:
+        from cluster.errors import RequestError  # noqa: PLC0415 (as below: loaded late)
+
+        if self.json and not (self.yes or self.only_plan):
+            raise RequestError("--json does not ask, so it needs --yes", cure="--yes --json; nothing was changed")
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,11 @@ class Asked:
     """All hosts leave: nothing of ours stays anywhere."""
     goes_on: str = ""
     """What this command did first (`cluster.change.Change`)."""
+    leads_on: bool = False
+    """Another change of the same command follows: of servers that could not be asked the exit code tells after that one.
+
+    A director that could not be asked ends the command all the same: it may still send connections as before.
+    """
     notes: tuple[str, ...] = field(default=())
     check: Callable[["Declaration", "Declaration"], None] | None = None
     """Raises an LbctlError where this must not be asked for: before and after."""
@@ -103,6 +110,7 @@ def run(ctx: typer.Context, cluster: str | None, asked: Asked, manner: Manner) -
     # Only now: it changes the whole process, and a mistake in a file is said without it.
     import fleet.green  # noqa: F401, PLC0415
     from cli import printing  # noqa: PLC0415
+    from cluster.errors import Exit  # noqa: PLC0415
     from cluster.plan import plan  # noqa: PLC0415
     from fleet import deployment, lock  # noqa: PLC0415
     from fleet.session import Session  # noqa: PLC0415
@@ -121,8 +129,14 @@ def run(ctx: typer.Context, cluster: str | None, asked: Asked, manner: Manner) -
         if manner.only_plan:
             texts = deployment.texts(session, wanted) if manner.diff and not manner.json else None
             printing.plan(wanted, texts, as_json=manner.json)
+            if wanted.unreachable:
+                raise typer.Exit(int(Exit.FAILED))
             return None
-        return _do(ctx, (session, seen), change, wanted, manner)
+        done = _do(ctx, (session, seen), change, wanted, manner)
+    silent_director = wanted.unreachable.keys() & change.blueprint.declaration.director.keys()
+    if done.report.failed or silent_director or (wanted.unreachable and not asked.leads_on):
+        raise typer.Exit(int(Exit.FAILED))
+    return done
 
 
 def _change(path: Path, text: str, asked: Asked) -> "Change":
@@ -164,7 +178,6 @@ def _do(
     """`looked`: the session, and what it saw when the plan was made."""
     from cli import printing  # noqa: PLC0415
     from cluster.change import refuse  # noqa: PLC0415
-    from cluster.errors import Exit  # noqa: PLC0415
     from fleet import change as changes  # noqa: PLC0415
     from fleet import deployment, recorded  # noqa: PLC0415
 
@@ -177,7 +190,7 @@ def _do(
     if wanted.is_empty and not change.idle:
         done = changes.carry_out(session, change, wanted, listener, seen)
     else:
-        _agreed(wanted, change.blueprint.declaration, yes=not manner.asks)
+        _agreed(wanted, change.blueprint.declaration, yes=manner.yes)
         of(ctx).state = (
             "what was begun is finished on each host or not begun; the same command goes on from there, "
             "lbctl switch-mode --abort goes back"
@@ -186,8 +199,6 @@ def _do(
         )
         done = recorded.carry_out(session, change, wanted, listener, printing.note(manner.json))
     printing.outcome(wanted, done, as_json=manner.json)
-    if done.report.failed or wanted.unreachable:
-        raise typer.Exit(int(Exit.FAILED))
     return done
 
 

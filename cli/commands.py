@@ -46,6 +46,7 @@ COMMANDS = {
 }
 
 _EXAMPLE = re.compile(r"\n\n(?=Example)")
+_SENTENCE = re.compile(r"(?<=\.)(?:\s|$)")
 
 
 class Commands(TyperGroup):
@@ -83,7 +84,11 @@ def load(name: str) -> Any:
     found._add_completion = False  # noqa: SLF001 (it can only be said to the constructor, which is another's)
     command = get_command(found)
     command.name = name
-    for one in (command, *getattr(command, "commands", {}).values()):
+    below = getattr(command, "commands", {}).values()
+    for one in below:
+        # Said to be short, so that a list shows all of it; the parser's own cuts it off at the end of a line.
+        one.short_help = _SENTENCE.split(" ".join((one.help or "").split()), maxsplit=1)[0]
+    for one in (command, *below):
         one.help = _as_written(one.help)
     return command
 

@@ -1,8 +1,10 @@
 """`lbctl deploy`: does what `lbctl plan` says."""
 
+from typing import Annotated
+
 import typer
 
-from cli.changing import Asked, Json, Manner, Overwrite, Yes, run
+from cli.changing import Asked, Manner, Overwrite, Yes, run
 from cli.session import ClusterOption
 
 
@@ -11,7 +13,7 @@ def deploy(
     *,
     yes: Yes = False,
     overwrite: Overwrite = False,
-    json_: Json = False,
+    json_: Annotated[bool, typer.Option("--json", help="For programs; needs --yes.")] = False,
     cluster: ClusterOption = None,
 ) -> None:
     """Bring the hosts to what the declaration says, step by step, and show that they are.

@@ -45,21 +45,23 @@ def doctor(
     if ctx.invoked_subcommand is not None:
         of(ctx).cluster = cluster or of(ctx).cluster
         return
-    from cli.output import as_json  # noqa: PLC0415 (as below: `lbctl --help` stays quick)
-    from cluster.errors import Exit  # noqa: PLC0415
+    from cluster.errors import Exit, RequestError  # noqa: PLC0415 (as below: `lbctl --help` stays quick)
 
+    if fix and json_ and not yes:
+        raise RequestError(
+            "--fix --json does not ask, so it needs --yes", cure="--fix --yes --json; nothing was changed"
+        )
     declaration, found = _examined(ctx, cluster, patience)
     _remember(declaration, found)
-    if json_:
-        as_json({"cluster": declaration.name, "healthy": not found, "findings": [_as_dict(each) for each in found]})
-    else:
-        _show(found, list(declaration.hosts()))
+    _tell(declaration, found, json_=json_)
     if fix and any(each.by_deploy or (overwrite and each.by_overwriting) for each in found):
         _deploy(ctx, cluster, overwrite=overwrite, yes=yes, json_=json_)
         _, found = _examined(ctx, cluster, patience)
         if not json_:
             typer.echo("")
-            _show(found, list(declaration.hosts()))
+        _tell(declaration, found, json_=json_)
+    elif fix and found and not json_:
+        typer.echo("Nothing of that is cured by a deploy, so nothing was changed.")
     if found:
         raise typer.Exit(Exit.TROUBLE)
 
@@ -83,6 +85,15 @@ def _deploy(ctx: typer.Context, cluster: str | None, *, overwrite: bool, yes: bo
     from cli.changing import Asked, Manner, run  # noqa: PLC0415
 
     run(ctx, cluster, Asked("doctor --fix"), Manner(yes=yes, json=json_, overwrite=overwrite))
+
+
+def _tell(declaration: "Declaration", found: "Sequence[Diagnosis]", *, json_: bool) -> None:
+    from cli.output import as_json  # noqa: PLC0415
+
+    if json_:
+        as_json({"cluster": declaration.name, "healthy": not found, "findings": [_as_dict(each) for each in found]})
+    else:
+        _show(found, list(declaration.hosts()))
 
 
 def _show(found: "Sequence[Diagnosis]", hosts: Sequence[str]) -> None:

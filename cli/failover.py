@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.changing import Json, OnlyPlan, Yes, confirmed
+from cli.changing import Json, Manner, OnlyPlan, Yes, confirmed
 from cli.output import as_json
 from cli.session import ClusterOption, cluster_file, of
 
@@ -36,22 +36,28 @@ def failover(
     """
     from fleet import source  # noqa: PLC0415 (as below: loaded late)
 
+    manner = Manner(yes=yes, only_plan=only_plan, json=json_)
     path = cluster_file(ctx, cluster)
     text = source.text(path)
     blueprint = source.blueprint(path, text)
     import fleet.green  # noqa: F401, PLC0415
     from cli import printing  # noqa: PLC0415
+    from cluster.errors import HostError  # noqa: PLC0415
     from cluster.failover import move  # noqa: PLC0415
     from fleet import failover, recorded  # noqa: PLC0415
     from fleet.session import Session  # noqa: PLC0415
 
     with Session(blueprint) as session:
         seen = session.observe()
+        if not any(seen.get(name) for name in blueprint.declaration.director):
+            directors = [name for name in blueprint.declaration.director if name in session.unreachable]
+            reasons = "\n  ".join(f"{name}: {session.unreachable[name]}" for name in directors)
+            raise HostError(f"no director can be asked; nothing was changed\n  {reasons}")
         wanted = move(blueprint.declaration, seen, to)
         if only_plan:
             _show(wanted, as_json_=json_)
             return
-        confirmed(f"Hand over from {wanted.source} to {wanted.target}?", yes=yes or json_)
+        confirmed(f"Hand over from {wanted.source} to {wanted.target}?", yes=manner.yes)
         of(ctx).state = "lbctl plan says who holds the addresses; lbctl deploy starts a director that was stopped"
         say = printing.note(json_)
         with recorded.noted(session, f"failover {wanted.source} to {wanted.target}", text, say):

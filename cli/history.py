@@ -51,7 +51,7 @@ def history(
         as_json(_as_json(found, entries, held))
     else:
         _table(found, entries, held)
-    _end(found.unreachable)
+    name_unasked(found.unreachable)
 
 
 @app.command()
@@ -132,7 +132,7 @@ def unlock(
             if gone := [name for name in each.directors if name not in failed]:
                 typer.secho(f"The lock is gone from {', '.join(gone)}.", fg=typer.colors.GREEN)
         unreachable = dict(session.unreachable)
-    _end(unreachable)
+    name_unasked(unreachable)
 
 
 def _agreed(*, yes: bool) -> None:
@@ -162,7 +162,7 @@ def directors(ctx: typer.Context, cluster: str | None) -> "Iterator[Session]":
         yield session
 
 
-def _end(unreachable: Any) -> None:
+def name_unasked(unreachable: Any) -> None:
     """Names the directors that could not be asked, and exits with 3 if there are any."""
     from cluster.errors import Exit  # noqa: PLC0415
 

@@ -28,7 +28,7 @@ _Servers = Annotated[
 
 def import_(
     *,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="keepalived.conf of one director, or of two.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="keepalived.conf of one director, or of two.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the declaration there, and its secret.")
     ] = None,

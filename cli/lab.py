@@ -27,8 +27,11 @@ app = typer.Typer(
 _PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 Name = Annotated[str, typer.Option("--name", envvar="LBCTL_LAB", help="Which lab; they run side by side.")]
-Host = Annotated[str, typer.Argument(metavar="HOST", help="db1, db2, db3, lb1 or lb2.")]
-Command = Annotated[list[str] | None, typer.Argument(metavar="COMMAND...", show_default=False)]
+Host = Annotated[
+    str,
+    typer.Argument(metavar="HOST", help="A machine of the lab: db1, db2, db3, lb1, lb2, or another that was added."),
+]
+Command = Annotated[list[str] | None, typer.Argument(metavar="COMMAND", show_default=False)]
 
 
 class Power(StrEnum):
@@ -56,7 +59,9 @@ def _become(argv: Sequence[str]) -> None:
 
 @app.command()
 def up(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[HOST[=ADDRESS]]...", show_default=False)] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="HOST[=ADDRESS]", help="Default: all five.", show_default=False)
+    ] = None,
     *,
     name: Name = "lab",
     galera: Annotated[bool, typer.Option(help="Start the database cluster too.")] = True,
@@ -169,7 +174,13 @@ def galera(*, name: Name = "lab") -> None:
 
 
 @app.command()
-def snapshot(label: Annotated[str, typer.Argument(metavar="NAME")], *, name: Name = "lab") -> None:
+def snapshot(
+    label: Annotated[
+        str, typer.Argument(metavar="NAME", help="What the snapshot will be called; one of that name is replaced.")
+    ],
+    *,
+    name: Name = "lab",
+) -> None:
     """Keep the machines' disks as they are now, to start another lab from.
 
     Example:  lbctl lab snapshot deployed

@@ -27,6 +27,8 @@ def told(ctx: typer.Context) -> Iterator[None]:
     except LbctlError as error:
         raise _ended(ctx, error, str(error), error.exit_code) from error
     except (KeyboardInterrupt, typer.Abort) as error:
+        if sys.stderr.isatty():
+            typer.echo(err=True)  # the cursor is behind ^C, or behind a question
         raise _ended(ctx, error, f"interrupted: {session.of(ctx).state}", Exit.INTERRUPTED, word="") from error
     except (typer.Exit, typer.TyperException, BrokenPipeError):
         raise

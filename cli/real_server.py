@@ -64,7 +64,10 @@ def add(
     values |= {"weight": shares[0]} if weight or ramp else {}
     values |= ssh(ssh_host, ssh_user)
     asked = Asked(
-        f"real-server add {name}", lambda text, _: with_host(text, "real_server", name, values), judge=_synced(name)
+        f"real-server add {name}",
+        lambda text, _: with_host(text, "real_server", name, values),
+        judge=_synced(name),
+        leads_on=len(shares) > 1,
     )
     if run(ctx, cluster, asked, manner) is None:
         return
@@ -72,7 +75,11 @@ def add(
         time.sleep(pause)
         key = ("real_server", name, "weight")
         what = f"real-server add {name}, weight {share}"
-        again = Asked(what, lambda text, _, key=key, share=share: with_value(text, key, share))  # type: ignore[misc]
+        again = Asked(
+            what,
+            lambda text, _, key=key, share=share: with_value(text, key, share),  # type: ignore[misc]
+            leads_on=share != shares[-1],
+        )
         run(ctx, cluster, again, Manner(yes=True, json=json_))
 
 
@@ -127,7 +134,14 @@ def drain_(
 
 
 def _drained(
-    ctx: typer.Context, cluster: str | None, what: str, how: tuple[str, str, bool], manner: Manner, *, cut: bool = False
+    ctx: typer.Context,
+    cluster: str | None,
+    what: str,
+    how: tuple[str, str, bool],
+    manner: Manner,
+    *,
+    cut: bool = False,
+    leads_on: bool = False,
 ) -> bool:
     """Whether nothing is left. `how`: the server, --drain, --force."""
     from cluster.edit import with_value  # noqa: PLC0415
@@ -139,7 +153,7 @@ def _drained(
         return with_value(text, ("real_server", name, "drained"), True)  # noqa: FBT003 (TOML's true)
 
     judge = None if force else _not_the_last(name)
-    asked = Asked(what, edit, drain(drain_for, cut=cut), idle=frozenset({name}), judge=judge)
+    asked = Asked(what, edit, drain(drain_for, cut=cut), idle=frozenset({name}), judge=judge, leads_on=leads_on)
     done = run(ctx, cluster, asked, manner)
     return done is not None and not done.left
 
@@ -208,7 +222,7 @@ def remove(
     manner = Manner(yes=yes, only_plan=only_plan, json=json_, diff=diff)
     first = "" if dead or only_plan else f"real-server remove {name}: drain"
     if first:
-        drained = _drained(ctx, cluster, first, (name, drain_for, force), manner, cut=cut)
+        drained = _drained(ctx, cluster, first, (name, drain_for, force), manner, cut=cut, leads_on=True)
         if not drained and not cut:
             raise RefusedError(
                 f"{name} still has connections; it is drained and stays in the declaration",

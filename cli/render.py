@@ -38,6 +38,9 @@ def render(
 ) -> None:
     """Show every file that a deploy would put on each host. Nothing is asked of any host; secrets show as ***.
 
+    So where `boot_files` is auto, files for the next boot are there twice, for ifupdown and for systemd-networkd: a host gets
+    those of whichever looks after its interface.
+
     Example:  lbctl render --host lb1
               lbctl render --mode nat --output /tmp/rendered
     """

@@ -13,7 +13,7 @@ def rollback(
     number: Annotated[
         int | None,
         typer.Argument(
-            metavar="[N]", help="Back to before change N of `lbctl history`. Default: the last of the declaration."
+            metavar="N", help="Back to before change N of `lbctl history`. Default: the last of the declaration."
         ),
     ] = None,
     *,
@@ -33,9 +33,10 @@ def rollback(
     """
     from cli.unfinished import text_before  # noqa: PLC0415 (loaded late)
 
+    manner = Manner(yes=yes, only_plan=only_plan, json=json_, overwrite=overwrite, diff=diff)
     found = text_before(ctx, cluster, number)
     asked = Asked(found.what, lambda _text, _: found.text, drain(drain_for, cut=cut))
-    run(ctx, cluster, asked, Manner(yes=yes, only_plan=only_plan, json=json_, overwrite=overwrite, diff=diff))
+    run(ctx, cluster, asked, manner)
 
 
 def uninstall(

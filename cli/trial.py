@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.changing import OnlyPlan, Yes, confirmed
+from cli.history import name_unasked
 from cli.session import ClusterOption, cluster_file, of
 
 if TYPE_CHECKING:
@@ -68,6 +69,14 @@ def _looked(
         yield _At(session, session.observe(), name)
 
 
+def _answers(at: _At, director: str) -> None:
+    """Raises HostError, with the reason, where that director could not be asked."""
+    from cluster.errors import HostError  # noqa: PLC0415 (loaded late)
+
+    if director in at.session.unreachable:
+        raise HostError(f"{director} cannot be reached; nothing was changed: {at.session.unreachable[director]}")
+
+
 @app.command()
 def start(
     ctx: typer.Context,
@@ -93,6 +102,7 @@ def start(
         declaration = at.session.blueprint.declaration
         chosen = manual.chosen_servers(declaration, servers)
         lock.refuse_if_held(at.session)
+        _answers(at, at.director)
         manual.refuse(declaration, at.director, at.seen)
         wanted = trial.preparation(at.session, at.seen, at.director, chosen)
         printing.which(declaration)
@@ -127,6 +137,7 @@ def show(ctx: typer.Context, *, director: Director = None, cluster: ClusterOptio
 
         trials = trial.found(at.session, at.seen)
         name = at.director if director or not trials else next(iter(trials))
+        _answers(at, name)
         if name not in trials:
             raise TroubleError(f"there is no trial on {name}", cure="lbctl trial start")
         for address in trials[name].addresses:
@@ -137,7 +148,7 @@ def show(ctx: typer.Context, *, director: Director = None, cluster: ClusterOptio
 @app.command()
 def save(
     ctx: typer.Context,
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Default: standard output.")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Default: standard output.")] = None,
     *,
     director: Director = None,
     cluster: ClusterOption = None,
@@ -200,6 +211,7 @@ def restore(
         from fleet import lock, trial  # noqa: PLC0415
         from operations.trial import restore_script  # noqa: PLC0415
 
+        _answers(at, name)
         manual.refuse(declaration, name, at.seen)
         confirmed(f"Replace the trial's table on {name} by {file}?", yes=yes)
         with lock.held(at.session, "trial restore", printing.note(as_json=False)):
@@ -223,7 +235,9 @@ def clear(ctx: typer.Context, *, yes: Yes = False, cluster: ClusterOption = None
         trials = trial.found(at.session, at.seen)
         if not trials:
             typer.echo("There is no trial on any director that could be asked.")
-            return
-        confirmed(f"Take the trial on {', '.join(trials)} away?", yes=yes)
-        with lock.held(at.session, "trial clear", printing.note(as_json=False)):
-            trial.clear(at.session, trials, typer.echo)
+        else:
+            confirmed(f"Take the trial on {', '.join(trials)} away?", yes=yes)
+            with lock.held(at.session, "trial clear", printing.note(as_json=False)):
+                trial.clear(at.session, trials, typer.echo)
+        silent = dict(at.session.unreachable)
+    name_unasked(silent)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.output import as_json, columns
-from cli.session import cluster_file
+from cli.session import ClusterOption, cluster_file
 
 if TYPE_CHECKING:
     from cluster.declaration import Declaration
@@ -27,8 +27,12 @@ class Finding:
 def validate(
     ctx: typer.Context,
     *,
-    files: Annotated[list[Path] | None, typer.Argument(metavar="FILE", show_default=False)] = None,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="FILE", help="Declarations, where others are meant.", show_default=False),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    cluster: ClusterOption = None,
 ) -> None:
     """Check declarations: all faults at once, each with its line. No host is touched.
 
@@ -37,7 +41,7 @@ def validate(
     Example:  lbctl validate
               lbctl validate inventory/*.toml --json
     """
-    findings = [_look(path) for path in files or [cluster_file(ctx)]]
+    findings = [_look(path) for path in files or [cluster_file(ctx, cluster)]]
     if json_:
         as_json([_plain(finding) for finding in findings])
     else:
@@ -64,7 +68,10 @@ def _look(path: Path) -> Finding:
         told = f"{error.message.removeprefix(f'{file}: ')}{f'; {error.cure}' if error.cure else ''}"
         return Finding(file, (Complaint(file, 0, "", told),))
     text = path.read_text(encoding="utf-8")
-    warnings = (Complaint(file, line_of(text, key), ".".join(key), message) for key, message in advice(found))
+    said = advice(found)
+    if secret := source.open_secret(found):
+        said.append((("vrrp", "password"), f"others can read the secret: chmod 600 {secret}"))
+    warnings = (Complaint(file, line_of(text, key), ".".join(key), message) for key, message in said)
     return Finding(file, (), tuple(warnings), found)
 
 

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address
 from statistics import median
 
 from cluster.drift_faults import of_plan
+from cluster.errors import CURE
 from cluster.examined import Advert, Examined
 from cluster.faults import Diagnosis, Fault
 from cluster.firewall import TCP, Packet, dropped_by
@@ -62,7 +63,9 @@ def _merged(found: Iterable[Diagnosis]) -> list[Diagnosis]:
 
 def _hosts(case: Case) -> Iterator[Diagnosis]:
     for host, why in case.answers.dead.items():
-        yield Diagnosis(Fault.DEAD_HOST, host, (why.splitlines()[0],))
+        # Whoever could not log in knows better than this page what mends that: a key, a port, a user's name.
+        seen, _, cure = why.partition(CURE)
+        yield Diagnosis(Fault.DEAD_HOST, host, (seen.splitlines()[0],), special=" ".join(cure.split()))
     for host, why in case.answers.unseen.items():
         if why != BUSY:
             yield Diagnosis(Fault.UNSEEN_HOST, host, (why.splitlines()[0],))

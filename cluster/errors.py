@@ -23,6 +23,10 @@ class Exit(IntEnum):
     """Stopped by the operator."""
 
 
+CURE = "\n  → "
+"""Between what happened and what to do next."""
+
+
 class LbctlError(Exception):
     """An expected failure. `exit_code` is what the process ends with; the text is for the operator.
 
@@ -37,7 +41,7 @@ class LbctlError(Exception):
         self.cure = cure
 
     def __str__(self) -> str:
-        return f"{self.message}\n  → {self.cure}" if self.cure else self.message
+        return f"{self.message}{CURE}{self.cure}" if self.cure else self.message
 
 
 class RequestError(LbctlError, ValueError):

@@ -35,8 +35,10 @@ def move(declaration: Declaration, seen: Mapping[str, HostState | None], to: str
     directors = {name: state for name in declaration.director if (state := seen.get(name))}
     holders = [name for name, state in directors.items() if is_active(declaration, state)]
     if len(holders) != 1:
-        who = "several directors hold" if holders else "no director that can be asked holds"
-        raise RefusedError(f"{who} the virtual addresses: {', '.join(holders) or 'none'}", cure="lbctl plan")
+        several = f"several directors hold the virtual addresses: {', '.join(holders)}"
+        raise RefusedError(
+            several if holders else "no director that can be asked holds the virtual addresses", cure="lbctl plan"
+        )
     (source,) = holders
     others = [name for name, state in directors.items() if name != source and runs_keepalived(state)]
     if to == source:

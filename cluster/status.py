@@ -167,7 +167,7 @@ def status(blueprint: Blueprint, answers: Answers, stale: Callable[[Lock], str] 
         serving=serving,
         directors=directors,
         endpoints=endpoints,
-        dead=dict(answers.dead),
+        dead={name: answers.dead[name] for name in declaration.hosts() if name in answers.dead},
         drift=drift,
         drift_unknown=dict(answers.unseen),
         locks=tuple((lock, stale(lock)) for lock in held),

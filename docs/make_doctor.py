@@ -22,7 +22,7 @@ HEAD = """\
 
 `lbctl doctor` asks all hosts at once, listens for VRRP and asks by ARP for some seconds, and names each fault with the host
 where it is, what was seen, what follows from it, and what cures it. It changes nothing; `--fix` deploys afterwards where that is
-the cure, shows the plan and asks first (`--overwrite`: also where a file was edited by hand). Exit 0: no fault; 4: some. `--json` for programs. `lbctl report` shows what it found last.
+the cure, shows the plan and asks first (`--overwrite`: also where a file was edited by hand). Exit 0: no fault; 4: some. `--json` for programs (with `--fix`: the findings, what the deploy did, the findings again). `lbctl report` shows what it found last.
 
     $ lbctl doctor
     ✗ db3: a firewall drops what the cluster lives on
@@ -47,7 +47,7 @@ understood is passed over.
 
 
 RUNBOOK = {
-    Fault.DEAD_HOST: 'It gives no answer by SSH. A database server: directors have taken it out, clients go on; when it is back nothing need be done. A director: the other one serves; see [guide.md](guide.md), "replace a director", if it does not come back.',
+    Fault.DEAD_HOST: 'It gives no answer by SSH, or does not let lbctl in (a host key that is not known, a user, a port): then the cure that is named is for that. A database server: directors have taken it out, clients go on; when it is back nothing need be done. A director: the other one serves; see [guide.md](guide.md), "replace a director", if it does not come back.',
     Fault.UNSEEN_HOST: "It answers, and what it says is not whole: a full disk, no memory, `sudo` that asks for a password. Log in and look; other hosts are judged without it.",
     Fault.TRIAL: "`lbctl trial`, or somebody who typed the how-to's commands, left addresses or services beside keepalived: success may be measured that is not keepalived's. A deploy takes them away ([trial.md](trial.md)).",
     Fault.MODULE: "`ip_vs`, `ipip` or `dummy` is not loaded: after a new kernel without a reboot, or by `rmmod`. A deploy loads it and builds what needs it; if that fails, reboot into the kernel whose modules are installed.",
@@ -98,6 +98,14 @@ def page() -> str:
 def _found() -> Iterator[str]:
     """Each fault that was made on machines: what was done, and what doctor said."""
     run = json.loads(FOUND.read_text(encoding="utf-8"))
+    if not run["rows"]:
+        yield """\
+## What was found when each was made
+
+`tests/system/test_doctor.py` makes each fault on machines, in a cluster in which doctor finds nothing before and after. It has not
+been run whole since this page lists what it found, so nothing stands here yet.
+"""
+        return
     yield f"""\
 ## What was found when each was made
 

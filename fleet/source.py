@@ -47,6 +47,15 @@ def blueprint(path: Path, written: str | None = None) -> Blueprint:
     return Blueprint(found, render, _password(found))
 
 
+def open_secret(found: Declaration) -> str | None:
+    """The file with the password, where others than its owner can read it."""
+    where = found.vrrp.password
+    if where is None or where.file is None:
+        return None
+    path = Path(found.source).parent / Path(where.file).expanduser()
+    return str(path) if path.stat().st_mode & 0o077 else None
+
+
 def _password(found: Declaration) -> str | None:
     if found.vrrp.password is None:
         return None

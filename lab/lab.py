@@ -314,6 +314,7 @@ class Lab:
 
     def snapshot(self, name: str) -> None:
         """Keeps the disks of all machines as they are at one moment. They stand still meanwhile, for a second or so."""
+        self._must_be_up()
         for found in self.machines().values():
             if found.pid:
                 self.exec(found.name, "sync")

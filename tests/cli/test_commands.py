@@ -63,6 +63,34 @@ def test_a_wrong_option_is_a_wrong_request(words: tuple[str, ...], lbctl: Lbctl)
     assert not result.stdout
 
 
+@pytest.mark.parametrize("group", ["trial", "doctor", "director", "real-server", "history", "lab"])
+def test_a_group_lists_its_commands_uncut(group: str, lbctl: Lbctl) -> None:
+    listed = lbctl(group, "--help").stdout.split("Commands:")[1]
+    assert "..." not in listed
+    assert listed.rstrip().endswith(".")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("deploy",),
+        ("doctor", "--fix"),
+        ("switch-mode", "tun"),
+        ("director", "remove", "lb2"),
+        ("real-server", "drain", "db1"),
+        ("failover",),
+        ("rollback",),
+        ("uninstall",),
+    ],
+    ids=" ".join,
+)
+def test_for_programs_nothing_is_changed_unasked(words: tuple[str, ...], lbctl: Lbctl, declaration: Path) -> None:
+    result = lbctl("-c", declaration, *words, "--json")
+    assert result.exit_code == 2
+    assert "--yes" in result.stderr
+    assert not result.stdout
+
+
 def test_version(lbctl: Lbctl) -> None:
     result = lbctl("--version")
     assert result.exit_code == 0

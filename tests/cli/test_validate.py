@@ -36,6 +36,20 @@ def test_a_warning_is_no_fault(lbctl: Lbctl, declaration: Path) -> None:
     assert f"warning: {declaration}:12: service.write.check: a dead server goes on" in result.stderr
 
 
+def test_a_secret_that_others_can_read_is_told(lbctl: Lbctl, declaration: Path, tmp_path: Path) -> None:
+    version_2 = '= 19\nversion = 2\nadvertise_every = "1s"\npassword = { file = "word" }'
+    declaration.write_text(SAMPLE.replace("= 19", version_2))
+    secret = tmp_path / "word"
+    secret.write_text("hunter2\n")
+    secret.chmod(0o644)
+    result = lbctl("validate", declaration)
+    assert result.exit_code == 0
+    assert f"warning: {declaration}:19: vrrp.password: others can read the secret: chmod 600 {secret}" in result.stderr
+    assert "hunter2" not in result.output
+    secret.chmod(0o600)
+    assert "chmod" not in lbctl("validate", declaration).stderr
+
+
 def test_as_json(lbctl: Lbctl, declaration: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.toml"
     wrong.write_text(SAMPLE.replace("= 19", "= 0"))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cluster.doctor import Case, diagnose
+from cluster.errors import LbctlError
 from cluster.examined import Advert, Examined
 from cluster.faults import BY_HAND, DEPLOY, Diagnosis, Fault
 from cluster.firewall import iptables
@@ -152,6 +153,15 @@ def test_a_fault_has_its_name_and_host(name: str) -> None:
     assert found.evidence
     assert found.cure
     assert found.page == f"docs/doctor.md#{fault}"
+
+
+def test_who_cannot_log_in_is_told_what_mends_that() -> None:
+    seen = well()
+    unknown = str(LbctlError("its key is not known", cure="Compare it. If so:\n      ssh-keyscan db2 >>known_hosts"))
+    seen.answers = without(seen.answers, "db2", unknown)
+    (found,) = seen.found()
+    assert found.evidence == ("its key is not known",)
+    assert found.cure == "Compare it. If so: ssh-keyscan db2 >>known_hosts"
 
 
 def test_a_director_that_goes_says_so_on_the_wire() -> None:

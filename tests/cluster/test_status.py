@@ -195,6 +195,13 @@ def test_a_service_that_is_not_in_the_table() -> None:
 # Directors
 
 
+def test_dead_hosts_stand_in_the_declarations_order() -> None:
+    names = list(PLAN.declaration.hosts())
+    found = status(PLAN, Answers(AT, {}, dead=dict.fromkeys(reversed(names), "no route")))
+    assert list(found.dead) == names
+    assert found.troubles[0] == f"{names[0]} cannot be asked: no route"
+
+
 def test_a_dead_passive_director() -> None:
     found = status(PLAN, without(WELL, "lb2"))
     assert parts(found) == {"lb1": Part.ACTIVE, "lb2": Part.DEAD}

@@ -16,6 +16,7 @@ from cluster.errors import RefusedError, RequestError
 from cluster.vocabulary import BootFiles
 from lab import galera, host, image, machine, recipe, shell
 from lab.image import Image, content_key
+from lab.lab import Lab
 from lab.lock import locked
 from lab.places import Places
 from lab.process import Process
@@ -160,6 +161,13 @@ def test_no_image_has_keepalived_or_python_before_somebody_installs_them() -> No
     for variant in ("ifupdown", "networkd"):
         assert not {"keepalived", "ipvsadm", "python3", "python3-minimal"} & set(recipe.recipe(variant).packages)
     assert "python3" in recipe.recipe("python").packages
+
+
+def test_what_is_not_up_replaces_no_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LBCTL_LAB_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(RequestError, match="is not up"):
+        Lab("never-booted").snapshot("deployed")
+    assert not (tmp_path / "cache").exists()
 
 
 def test_old_images_go_unless_a_lab_runs_on_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
