@@ -1,6 +1,6 @@
 """A change of a cluster that runs: from one declaration to another. What it means for clients, and what must be waited for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,7 +9,8 @@ from cluster.errors import HostError, RefusedError
 from cluster.footprint import ALL_MODES, Blueprint
 from cluster.keepalived import endpoints
 from cluster.observed import Connection, HostState
-from cluster.plan import Plan, Work, plan
+from cluster.parts import Thing
+from cluster.plan import Plan, Step, Work, plan
 from cluster.still_used import clung_to, in_use_by
 from cluster.units import duration
 from cluster.vocabulary import Role
@@ -131,16 +132,33 @@ def wait(change: Change, seen: Mapping[str, HostState | None]) -> Wait | None:
     """What must be waited for from now on; None when nothing is to be taken away, nor any server to be idle."""
     blueprint = change.blueprint
     servers = {name: seen.get(name) for name in blueprint.group(Role.REAL_SERVER)}
-    rest = plan(replace_drained(blueprint), seen).steps
-    if not change.idle and not any(step.work in LAST for step in rest):
+    rest = [step for step in plan(replace_drained(blueprint), seen).steps if step.work in LAST]
+    if not change.idle and not rest:
         return None
-    return Wait(change, _standing(change, servers), frozenset(name for name in change.idle if seen.get(name) is None))
+    standing = _standing(change, servers, of_modes=_takes_a_mode_away(blueprint, rest))
+    return Wait(change, standing, frozenset(name for name in change.idle if seen.get(name) is None))
 
 
-def _standing(change: Change, servers: Mapping[str, HostState | None]) -> Standing:
-    """Connections that use what is to be taken away, or servers that are to be idle."""
+def _takes_a_mode_away(blueprint: Blueprint, rest: Sequence[Step]) -> bool:
+    """Whether what goes from a host that stays belongs to some modes only. A director that leaves has handed over before."""
+    return any(
+        change.thing not in _of_every_mode(blueprint, host)
+        for step in rest
+        for host, changes in step.changes.items()
+        if host not in blueprint.leaving
+        for change in changes
+    )
+
+
+def _of_every_mode(blueprint: Blueprint, host: str) -> frozenset[Thing]:
+    things = (frozenset(part.thing for part in blueprint.footprint(host, frozenset({mode}))) for mode in ALL_MODES)
+    return frozenset.intersection(*things)
+
+
+def _standing(change: Change, servers: Mapping[str, HostState | None], *, of_modes: bool = True) -> Standing:
+    """Connections that use what is to be taken away, or servers that are to be idle. `of_modes`: that is something of a mode."""
     declaration = change.blueprint.declaration
-    by_old = in_use_by(declaration, ALL_MODES - {declaration.mode}, servers)
+    by_old = in_use_by(declaration, ALL_MODES - {declaration.mode}, servers) if of_modes else frozenset()
     leaving = {name: state for name, state in servers.items() if name in change.idle | change.blueprint.leaving}
     return by_old | in_use_by(declaration, ALL_MODES, leaving)
 

@@ -80,6 +80,21 @@ def test_only_what_stood_at_the_switch_is_waited_for() -> None:
     assert waits.left(with_clients(seen, "db1", "10.0.0.10", 40003)) == ()
 
 
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_director_that_leaves_keeps_no_connection_waiting(mode: Mode) -> None:
+    """It has handed over, and what servers carry stays. (tun's connections look like dr's: both end at a VIP.)"""
+    both, one = Variant(mode), Variant(mode, directors=1)
+    blueprint = replace(one.blueprint, former=both.declaration, leaving=frozenset({"lb2"}))
+    seen: dict[str, HostState | None] = {
+        name: as_declared(both.blueprint, name, {mode}) for name in both.declaration.real_server
+    }
+    seen |= {n: director(both.blueprint, n, mode, active=n == "lb1") for n in both.declaration.director}
+    seen = with_clients(seen, "db1", "10.0.0.1" if mode is Mode.NAT else "10.0.0.10", 40001)
+    waits = wait(change(blueprint), seen)
+    assert waits
+    assert [line for line in waits.left(seen) if line.startswith("db")] == []
+
+
 def test_a_server_that_cannot_be_asked_may_have_some() -> None:
     seen = switched(TUN)
     waits = wait(change(TUN), seen)
