@@ -42,9 +42,8 @@ Only then come the runs that change nothing; each must say so itself.
 - `pyinfra inventory.py deploy.py -y` and `lbctl deploy --yes`: new connections each time.
 - bare ssh: `ssh HOST true` to all five side by side, a new connection each.
 
-Against bare ssh the goal of twice its time is missed. What is beside the logins, which are ssh's: half a second for the start of the
-program, and the look at a host, one shell of some forty short programs, which a machine of the lab runs several times slower than
-a real one.
+Against bare ssh the goal of twice its time is missed. Beside the logins there are the start of the program and the look at each
+host, a shell and the short programs that it calls, on machines whose kernels are processes.
 
 Ansible and what it needs are pinned in `requirements-bench.lock` and installed in an environment of their own.
 """
