@@ -260,7 +260,7 @@ class Lab:
         machine.power_off(self._places, seat.name)
 
     def _wait(self, wanted: Sequence[Seat]) -> None:
-        machine.wait(self._places, wanted, self.image(), seconds=_BOOT_MAY_TAKE)
+        machine.wait(self._places, wanted, seconds=_BOOT_MAY_TAKE)
 
     # Inside
 

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -92,46 +91,22 @@ def clear(space: str) -> None:
         time.sleep(0.02)
 
 
-def wait(places_: Places, seats: Collection[Seat], image: Image, *, seconds: float) -> None:
-    """Until each one's sshd greets.
-
-    One that has not done so half of that time is started anew, once, and that is said: of some hundreds of starts one never got
-    to its first process (seen once; its console was empty).
-    """
-    began = dict.fromkeys([seat.name for seat in seats], time.monotonic())
-    anew = set[str]()
+def wait(places_: Places, seats: Collection[Seat], *, seconds: float) -> None:
+    """Until each one's sshd greets."""
+    began = time.monotonic()
 
     def patience(seat: Seat) -> None:
-        waited = time.monotonic() - began[seat.name]
+        waited = time.monotonic() - began
         if waited > _GIVEN_UP_AFTER and not running(places_, seat.name):
             said = _last_of(places_.console(seat.name))
             raise HostError(
                 f"{seat.name} is off. Its console said last:\n{said}", cure=f"lbctl lab power {seat.name} on"
             )
-        if waited > seconds / 2 and seat.name not in anew:
-            print(
-                f"{seat.name}: no sshd within {waited:.0f} s ({_state(places_, seat)}); it is started anew",
-                file=sys.stderr,
-            )
-            anew.add(seat.name)
-            power_off(places_, seat.name)
-            boot(places_, seat, image)
-            began[seat.name] = time.monotonic()
-        elif waited > seconds:
+        if waited > seconds:
             said = _last_of(places_.console(seat.name))
             raise HostError(f"{seat.name}: no sshd within {seconds:.0f} s. Its console said last:\n{said}")
 
     doorbell.wait(places_.namespace, seats, patience)
-
-
-def _state(places_: Places, seat: Seat) -> str:
-    """What the kernel here says of its process: whoever looks for the reason wants to know."""
-    process = running(places_, seat.name)
-    try:
-        found = process.stat() if process else ""
-    except OSError:
-        found = ""
-    return found or "no process"
 
 
 def _last_of(console: Path) -> str:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-_STATE, _GROUP, _USED, _START = 0, 2, 11, 19  # fields of /proc/PID/stat, counted behind the program's name
+_STATE, _GROUP, _START = 0, 2, 19  # fields of /proc/PID/stat, counted behind the program's name
 
 # Those that this very process started: it must collect them, or they stay zombies for as long as it lives.
 _children: list[subprocess.Popen[bytes]] = []
@@ -44,12 +44,6 @@ class Process:
         except (FileNotFoundError, ProcessLookupError):
             return False
         return _fields(stat)[_STATE] not in "ZX" and self.parse(stat) == self
-
-    def stat(self) -> str:
-        """Its state and the processor time that it used, in words. Raises OSError when it is gone."""
-        fields = _fields(Path(f"/proc/{self.pid}/stat").read_text())
-        used = (int(fields[_USED]) + int(fields[_USED + 1])) / os.sysconf("SC_CLK_TCK")
-        return f"state {fields[_STATE]}, {used:.1f} s of processor time"
 
     def kill(self) -> None:
         """With its whole group, which `start` made it the leader of."""
