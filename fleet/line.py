@@ -13,7 +13,7 @@ from pyinfra.api import Host, State, StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.exceptions import ConnectError
 
-from cluster.errors import LbctlError
+from cluster.errors import HostError, LbctlError
 
 LIMIT = 15
 """Seconds that a director has for what it is told."""
@@ -25,6 +25,12 @@ class Answer:
 
     lines: tuple[str, ...] = ()
     failed: str = ""
+
+    def whole(self) -> tuple[str, ...]:
+        """Its lines. Raises HostError where it failed."""
+        if self.failed:
+            raise HostError(self.failed)
+        return self.lines
 
 
 class Line(Protocol):

@@ -21,7 +21,7 @@ from cluster.pulse import parse as pulse_of
 from cluster.status import BUSY, Answers
 from facts import examination, pulse, state
 from fleet.history import read_on
-from fleet.line import Answer, Line
+from fleet.line import Line
 from fleet.session import Session
 from operations.observation import asked_of
 
@@ -96,7 +96,7 @@ class Onlooker:
                 line = self._session.connect(name)
                 asked = time.time()
                 answer = line.tell(examination.script(self.blueprint, name, salt), EXAMINATION_LIMIT)
-                found[name] = examined_of(_lines(answer), asked_at=asked, answered_at=time.time())
+                found[name] = examined_of(answer.whole(), asked_at=asked, answered_at=time.time())
             except HostError as error:
                 self._unseen[name] = error.message
 
@@ -125,7 +125,7 @@ class Onlooker:
         try:
             line = self._session.connect(name)
             looking = gevent.spawn(self._state, line, name) if whole else None
-            self._pulses[name] = pulse_of(_lines(line.tell(pulse.script(self.blueprint.declaration, name))))
+            self._pulses[name] = pulse_of(line.tell(pulse.script(self.blueprint.declaration, name)).whole())
             self._dead.pop(name, None)
             if looking:
                 looking.get()
@@ -135,7 +135,7 @@ class Onlooker:
     def _state(self, line: Line, name: str) -> None:
         """The whole state. One that cannot be had is no reason to call the host dead."""
         try:
-            found = parse("\n".join(_lines(line.tell(state.script(asked_of(self.blueprint, name))))))
+            found = parse("\n".join(line.tell(state.script(asked_of(self.blueprint, name))).whole()))
         except BusyError:
             self._states.pop(name, None)
             self._unseen[name] = BUSY
@@ -152,9 +152,3 @@ class Onlooker:
         self._states.pop(name, None)
         self._unseen.pop(name, None)
         self._session.hang_up(name)
-
-
-def _lines(answer: Answer) -> tuple[str, ...]:
-    if answer.failed:
-        raise HostError(answer.failed)
-    return answer.lines

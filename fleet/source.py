@@ -52,7 +52,7 @@ def open_secret(found: Declaration) -> str | None:
     where = found.vrrp.password
     if where is None or where.file is None:
         return None
-    path = Path(found.source).parent / Path(where.file).expanduser()
+    path = _secret_file(where, Path(found.source).parent)
     return str(path) if path.stat().st_mode & 0o077 else None
 
 
@@ -67,12 +67,16 @@ def _password(found: Declaration) -> str | None:
     return password
 
 
+def _secret_file(where: Secret, folder: Path) -> Path:
+    return folder / Path(where.file or "").expanduser()
+
+
 def _secret(where: Secret, folder: Path) -> str:
     if where.env is not None:
         if where.env not in os.environ:
             raise RequestError(f"vrrp.password: the environment has no {where.env}", cure=f"export {where.env}=…")
         return os.environ[where.env]
-    path = folder / Path(where.file or "").expanduser()
+    path = _secret_file(where, folder)
     try:
         return path.read_text(encoding="utf-8").rstrip("\n")
     except (OSError, UnicodeDecodeError) as error:

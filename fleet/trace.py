@@ -135,13 +135,7 @@ class _Hosts:
                 continue
             answer: Answer = each.capturing.get() if each.capturing.ready() else Answer(failed="no answer in time")
             try:
-                found[name] = parse(name, _lines(answer))
+                found[name] = parse(name, answer.whole())
             except HostError as error:
                 self.unasked[name] = error.message
         return found
-
-
-def _lines(answer: Answer) -> tuple[str, ...]:
-    if answer.failed:
-        raise HostError(answer.failed)
-    return answer.lines
