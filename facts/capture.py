@@ -12,6 +12,7 @@ from shlex import quote
 
 from cluster.keepalived import Endpoint
 from cluster.trace import CLIENT
+from facts.environment import ENVIRONMENT
 from templates import render
 
 PORTS = 8
@@ -38,7 +39,7 @@ class Watch:
 
 def capture(watch: Watch, host: str) -> str:
     """Shell (POSIX) that prints what `host` sees until it is told to end."""
-    return f"{_PATH}\n{_capture(watch, host)}"
+    return f"{ENVIRONMENT}\n{_capture(watch, host)}"
 
 
 def ready(watch: Watch, host: str, seconds: int) -> str:
@@ -58,7 +59,7 @@ def connection(watch: Watch, endpoint: Endpoint, *, seconds: int, speaks: bool) 
     words = (endpoint.address, endpoint.port, seconds, watch.first_port, watch.last_port, int(speaks))
     return "\n".join(
         (
-            _PATH,
+            ENVIRONMENT,
             "command -v perl >/dev/null || { echo 'attempt failed 0.0.0.0 0 there is no perl'; exit 0; }",
             _capture(watch, CLIENT, "&"),
             ready(watch, CLIENT, seconds=10),
@@ -79,9 +80,6 @@ def _capture(watch: Watch, host: str, after: str = "") -> str:
 def _door(watch: Watch, host: str) -> str:
     """The host's own: two of them may be one machine."""
     return f"{watch.name}-{host}"
-
-
-_PATH = "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def _perl(template: str, words: Iterable[object], after: str = "") -> str:

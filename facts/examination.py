@@ -8,6 +8,7 @@ from cluster.declaration import Declaration
 from cluster.footprint import Blueprint
 from cluster.keepalived import floating_addresses
 from cluster.vocabulary import Role
+from facts.environment import ENVIRONMENT
 from templates import render
 
 ARP_SECONDS = 0.6
@@ -36,7 +37,7 @@ def listens(declaration: Declaration) -> float:
 
 def script(blueprint: Blueprint, host: str, salt: str) -> str:
     """The shell (POSIX) to run on `host`. `salt`: the same for all hosts of one look."""
-    lines = ["export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "look() {"]
+    lines = [ENVIRONMENT, "look() {"]
     for section, body in _sections(blueprint, host, salt):
         lines += [f"echo '#{section}'", body]
     return "\n".join([*lines, "echo '#end'", "}", "seen=$(look)", "printf '%s\\n' \"$seen\"", ""])

@@ -8,6 +8,7 @@ from cluster.declaration import Declaration
 from cluster.history import HISTORY
 from cluster.pulse import PATIENCE, Ask, asks, own_asks
 from facts import kept
+from facts.environment import ENVIRONMENT
 from templates import render
 
 
@@ -46,7 +47,7 @@ fi"""
 
 def script(declaration: Declaration, host: str, *, kernel: bool = True) -> str:
     """The shell (POSIX) to run on `host`. Without `kernel` a director's table is not asked for: it is had otherwise."""
-    lines = ["export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "look() {"]
+    lines = [ENVIRONMENT, "look() {"]
     if host not in declaration.director:
         asked = [*_server(declaration, host)]
     else:

@@ -13,6 +13,7 @@ from cluster.observed import NETWORKD, BusyError, HostState, UnreadableStateErro
 from cluster.parts import LOCK, RECORDS, proc_path, staged_path
 from cluster.question import Question
 from facts import kept
+from facts.environment import ENVIRONMENT
 
 LIMIT = 20
 """Seconds that a host has to answer."""
@@ -65,7 +66,7 @@ def look(host: Host, asked: Question) -> HostState | None:
 def script(asked: Question) -> str:
     """The shell (POSIX) that answers `asked`. It changes nothing."""
     lines = [
-        "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        ENVIRONMENT,
         "look() {",
     ]
     # The lock is there after our first change only. Held: the look would be of a moment that is over when it arrives.
