@@ -52,7 +52,8 @@ LOOKS = {
         {TIDY} /etc/keepalived/keepalived.conf
         sysctl net.ipv4.icmp_ratemask
         sysctl net.ipv4.vs | grep -E 'sloppy_tcp|expire|sync_(threshold|refresh)'
-        cat /usr/local/lib/*/hand-over | sha256sum; ps -o args= -C keepalived | sort -u
+        cat /usr/local/lib/*/hand-over /usr/local/lib/*/synchronise | sha256sum
+        ipvsadm -Ln --daemon; ps -o args= -C keepalived | sort -u
         cat /etc/sysctl.d/90-* /etc/modules-load.d/*.conf | {TIDY} | sort
         ipvsadm -Sn
         systemctl is-enabled keepalived; systemctl is-active keepalived""",

@@ -199,12 +199,16 @@ class Blueprint:
     def _keepalived(self, name: str, former: tuple[Endpoint, ...]) -> Part:
         conf = self.keepalived_conf(name, former=former)
         hand_over = File(f"{LIBRARY}/hand-over", self.render("hand-over.j2", {}), mode=0o755)
-        text = self.render("keepalived.drop-in.j2", {"wait": hand_over_seconds(self.declaration)})
+        synchronise = File(f"{LIBRARY}/synchronise", self.render("synchronise.j2", {}), mode=0o755)
+        model = configuration(self.declaration, name)
+        copied = f" {model.sync_interface} {model.sync_id}" if model.sync_interface else ""
+        values = {"wait": hand_over_seconds(self.declaration), "copied": copied}
+        text = self.render("keepalived.drop-in.j2", values)
         drop_in = File("/etc/systemd/system/keepalived.service.d/lbctl.conf", text)
         return Part(
             Thing.KEEPALIVED,
             packages=("keepalived", "ipvsadm"),
-            files=(hand_over, drop_in, conf),
+            files=(hand_over, synchronise, drop_in, conf),
             units=(Unit("keepalived.service", revision=conf.sha256, reload=True, ours=False),),
             table=table(self.declaration, name, former),
         )
