@@ -18,6 +18,8 @@ HISTORY = f"{FOLDER}/history"
 """A file NNNN.json for each change."""
 DECLARATIONS = f"{FOLDER}/declarations"
 """The texts of declarations, as HASH.toml. No declaration holds a secret: it says where one is to be found."""
+FORMER = f"{FOLDER}/former"
+"""The history of a cluster that a director was of before it joined this one."""
 
 SIGN_EVERY = 15
 """Seconds between two signs of life."""

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from cluster.errors import HostError
-from cluster.history import DONE, FAILED, INTERRUPTED, Entry, History, history, next_number, text_hash, tidy
+from cluster.history import DONE, FAILED, FORMER, INTERRUPTED, Entry, History, history, next_number, text_hash, tidy
 from facts import here, kept
 from fleet.line import Lines, tell_all
 from fleet.lock import Say, silent
@@ -88,6 +88,17 @@ def begin_on(
     record = Record(lines, entry, say)
     record.begin(texts)
     return record
+
+
+def begin_anew(lines: Lines, say: Say = silent) -> None:
+    """For directors that join: what they remember is of another cluster, or of an earlier time. Its numbers may be higher than
+    ours, and a rollback would go back there.
+    """
+    for name, answer in tell_all(lines, dict.fromkeys(lines, keeping.set_aside())).items():
+        if answer.failed:
+            raise HostError(f"{name}: its former history cannot be set aside: {answer.failed}; nothing was changed")
+        if answer.lines:
+            say(f"{name} has a history from before it joined: it is in {FORMER} there")
 
 
 def read(session: Session) -> History:

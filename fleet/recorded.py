@@ -11,6 +11,7 @@ from cluster.plan import Plan, Step
 from fleet import change as changes
 from fleet import deployment, history, lock
 from fleet.change import Listener, Outcome
+from fleet.line import Lines
 from fleet.lock import Say
 from fleet.session import Result, Session
 
@@ -21,6 +22,7 @@ def carry_out(session: Session, change: Change, wanted: Plan, listener: Listener
         wanted = _still(session, wanted)
         record = None
         if change.remembered:
+            history.begin_anew(_joining(session, change), say)
             past = history.read(session)
             before = _text_before_first(session, past, change) or history.last_text(session, past)
             before = change.before if before is None and change.after != change.before else before
@@ -37,6 +39,14 @@ def carry_out(session: Session, change: Change, wanted: Plan, listener: Listener
         if record:
             record.end(_result(wanted, done), record.changed)
         return done
+
+
+def _joining(session: Session, change: Change) -> Lines:
+    """Lines to the directors that the change brings in; none where no other one would remember anything."""
+    former = change.blueprint.former
+    lines = session.lines()
+    joining = {name: line for name, line in lines.items() if former and name not in former.director}
+    return joining if joining.keys() != lines.keys() else {}
 
 
 def _text_before_first(session: Session, past: History, change: Change) -> str | None:

@@ -7,7 +7,7 @@ that loses power neither forgets a lock nor invents one. Only root can read any 
 from collections.abc import Iterable, Mapping
 from shlex import quote
 
-from cluster.history import DECLARATIONS, FOLDER, HISTORY, KEPT, LOCK_FILE
+from cluster.history import DECLARATIONS, FOLDER, FORMER, HISTORY, KEPT, LOCK_FILE
 from facts.kept import LOCK
 
 _PRELUDE = "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\numask 022\n"
@@ -73,6 +73,15 @@ def remember(file: str, entry: str, declarations: Mapping[str, str]) -> str:
             "",
         ]
     )
+
+
+def set_aside() -> str:
+    """Puts away the history of another cluster, in place of what was put away before; prints "set aside" if there was one."""
+    return f"""{_PRELUDE}[ -d {HISTORY} ] || exit 0
+rm -rf {FORMER}
+umask 077
+mkdir -p {FORMER} && {{ [ ! -d {DECLARATIONS} ] || mv {DECLARATIONS} {FORMER}; }} && mv {HISTORY} {FORMER} && echo set aside
+"""
 
 
 def _texts(declarations: Iterable[tuple[str, str]]) -> Iterable[str]:

@@ -316,6 +316,17 @@ def test_a_director_that_was_down_meanwhile(lines: Directors) -> None:
     assert "history/0002.json" not in lines["lb1"].files()
 
 
+def test_a_director_that_joins_leaves_its_former_history_behind(lines: Directors) -> None:
+    joining = {"lb2": lines["lb2"]}
+    for _ in range(3):
+        ran(joining, OLD, NEW)
+    notes: list[str] = []
+    for _ in range(2):  # the second time it has none
+        history.begin_anew(joining, notes.append)
+    assert [note.split(" from ")[0] for note in notes] == ["lb2 has a history"]
+    assert history.read_on(lines, {}).entries == ()
+
+
 def test_no_director_to_ask_or_to_write_to(lb1: Director) -> None:
     with pytest.raises(HostError, match="no route"):
         history.read_on({}, {"lb1": "no route"})
