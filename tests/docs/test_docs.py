@@ -12,6 +12,7 @@ from types import ModuleType
 
 import pytest
 
+from benchmarks import figures, writers
 from cli.commands import COMMANDS
 from cluster.declaration import Declaration
 from cluster.errors import Exit
@@ -207,3 +208,31 @@ def test_doctors_page_has_every_fault() -> None:
 def test_every_kept_result_is_on_the_page() -> None:
     module = script("make_benchmarks")
     assert {file.stem for file in module.RESULTS.glob("*.json")} <= set(module.SECTIONS)
+
+
+def test_writers_are_compared_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One column for each way, whichever were measured; nothing where none was."""
+    module = script("make_benchmarks")
+    monkeypatch.setattr(module, "RESULTS", tmp_path)
+    monkeypatch.setattr(figures, "RESULTS", tmp_path)
+    assert "bench-writers" not in module.page()
+    stopped, back = "the writer is stopped", "it comes back"
+    figures.save(
+        "writers",
+        [
+            *writers.figures("persistent", stopped, writers.Seen(0.9, 0.0, 1, 3), needed=1),
+            *writers.figures("ranked", stopped, writers.Seen(1.25, 0.1, 1, 0), needed=1),
+            *writers.figures("ranked", back, writers.Seen(0.05, 2.0, 1, 0), needed=0),
+        ],
+        {},
+    )
+    assert """
+| what happens | measured | persistent | ranked |
+|---|---|---|---|
+| the writer is stopped | nobody could write | 0.900 s | 1.250 s |
+|  | two writers at once | 0.000 s | 0.100 s |
+|  | needless moves | 0 | 0 |
+| it comes back | nobody could write |  | 0.050 s |
+|  | two writers at once |  | 2.000 s |
+|  | needless moves |  | 1 |
+""" in module.page()
