@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from types import ModuleType
 
@@ -236,3 +237,21 @@ def test_writers_are_compared_side_by_side(tmp_path: Path, monkeypatch: pytest.M
 |  | two writers at once |  | 2.000 s |
 |  | needless moves |  | 1 |
 """ in module.page()
+
+
+def test_a_recording_shows_each_line_whole_and_when_it_came() -> None:
+    module = script("make_recording")
+    came = [
+        (0.0, "$ lbctl switch-mode nat"),
+        (1.0, "     a change of the plan"),
+        (60.0, f"  ✓ <done>: {'db1, ' * 40}"),
+        (60.0, ""),
+    ]
+    lines = module.brief(iter(came))
+    texts = ET.fromstring(module.picture(lines)).findall("{http://www.w3.org/2000/svg}text")  # noqa: S314 (just made)
+    shown = [text.text or "" for text in texts]
+    assert shown[0] == "$ lbctl switch-mode nat"
+    assert "a change of the plan" not in " ".join(shown)
+    assert " ".join(" ".join(shown[1:]).split()) == f"✓ <done>: {'db1, ' * 40}".strip()
+    assert max(map(len, shown)) <= module.COLUMNS
+    assert [text.get("style") for text in (texts[0], texts[-1])] == ["animation-delay:0.00s", "animation-delay:30.00s"]
