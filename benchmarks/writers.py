@@ -120,6 +120,15 @@ def measured(cluster: Cluster, event: Callable[[], None]) -> Seen:
         return seen(load.stop())
 
 
+def figures(way: str, what: str, result: Seen, needed: int) -> tuple[Figure, ...]:
+    """As docs/make_benchmarks.py takes them apart: "WAY, WHAT: MEASURE". `needed`: moves that the event makes necessary."""
+    return (
+        Figure(f"{way}, {what}: nobody could write", result.without),
+        Figure(f"{way}, {what}: two writers at once", result.together),
+        Figure(f"{way}, {what}: needless moves", max(0, result.moves - needed), unit=""),
+    )
+
+
 def rows(cluster: Cluster, way: str) -> list[Figure]:
     """All events, one after the other, each from a cluster at rest."""
     found: list[Figure] = []
@@ -127,13 +136,7 @@ def rows(cluster: Cluster, way: str) -> list[Figure]:
     def event(what: str, host: str, strike: Strike, *, needed: int) -> None:
         result = measured(cluster, lambda: strike(cluster, host))
         print(f"{way}: {what} ({host}): {result}", flush=True)
-        found.extend(
-            (
-                Figure(f"{way}, {what}: nobody could write", result.without),
-                Figure(f"{way}, {what}: two writers at once", result.together),
-                Figure(f"{way}, {what}: needless moves", max(0, result.moves - needed), unit=""),
-            )
-        )
+        found.extend(figures(way, what, result, needed))
 
     def at_writer(leaves: str, comes: str, go: Strike, come: Strike) -> None:
         writer = cluster.sticks(cluster.endpoints("write")[0])

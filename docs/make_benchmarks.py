@@ -91,6 +91,14 @@ after another, while a client works with real SQL: 20 connections that are held 
 would be cut, is cut before the benchmark's eyes. A deploy follows each change, which takes away what only the old ones used.
 """
 
+WRITERS = """\
+`make bench-writers`: the three ways to choose a writer ([declaration.md](declaration.md#three-ways-to-choose-the-writer)) on a real
+Galera cluster in mode dr, with the default health checks. A pool of 4 connections and 20 new ones a second write rows that say where
+they were written, while nodes and directors leave and come back. "Nobody could write": the longest time without any write. "Two
+writers at once": from the first write at the new one to the last at the one before; a pool stays where it is until its connections
+end. "Needless moves": changes of the writer beyond the one that its own end calls for.
+"""
+
 
 @dataclass(frozen=True)
 class Section:
@@ -108,6 +116,7 @@ SECTIONS: Mapping[str, Section] = {
     "failover": Section("A director stops, dies, is cut off", FAILOVER),
     "eject": Section("A database dies, hangs, is cut off", EJECT),
     "switch": Section("A running cluster changes its mode", SWITCH),
+    "writers": Section("A writer, chosen in three ways", WRITERS),
     "startup": Section("Start-up", STARTUP),
 }
 
@@ -124,7 +133,9 @@ def page() -> str:
     for name, result in results().items():
         section = SECTIONS[name]
         picture = f"![{section.plot}](benchmarks-{name}.svg)\n\n" if section.plot else ""
-        parts.append(f"## {section.title}\n\n{section.text}\n{picture}{_table(result)}\n{_conditions(result)}")
+        parts.append(
+            f"## {section.title}\n\n{section.text}\n{picture}{TABLES.get(name, _table)(result)}\n{_conditions(result)}"
+        )
     return "\n".join(parts)
 
 
@@ -136,6 +147,28 @@ def _table(result: Mapping[str, Any]) -> str:
         met = "" if row["goal"] is None else "yes" if row["met"] else "**no**"
         lines.append(f"| {what} | {amount(row['figure'], row['unit'])} | {goal} | {met} |")
     return "\n".join(lines) + "\n"
+
+
+def _pivot(result: Mapping[str, Any]) -> str:
+    """Of rows "WAY, WHAT: MEASURE": a column for each way, a line for each event and measure."""
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for row in result["figures"]:
+        way, _, rest = row["what"].partition(", ")
+        what, _, measure = rest.partition(": ")
+        cells.setdefault((what, measure), {})[way] = amount(row["figure"], row["unit"])
+    ways = list(dict.fromkeys(way for found in cells.values() for way in found))
+    lines = [f"| what happens | measured | {' | '.join(ways)} |", "|---|---|" + "---|" * len(ways)]
+    before = ""
+    for (what, measure), found in cells.items():
+        lines.append(
+            f"| {'' if what == before else what} | {measure} | {' | '.join(found.get(way, '') for way in ways)} |"
+        )
+        before = what
+    return "\n".join(lines) + "\n"
+
+
+TABLES = {"writers": _pivot}
+"""Where ways are compared with one another, not with a goal."""
 
 
 def _conditions(result: Mapping[str, Any]) -> str:

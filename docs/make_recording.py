@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,13 +21,15 @@ from cluster.vocabulary import Mode
 from lab.lab import Lab
 from lab.topology import DATABASES
 from tests.system.live import at_work
-from tests.system.machines import Cluster
+from tests.system.machines import PATIENT, Cluster
 from tests.variants import ROOT, Variant
 
 PICTURE = ROOT / "docs/switch.svg"
 LONGEST = 30.0
 """Seconds that the picture takes, however long the run took."""
 WIDTH, LINE, LEFT, TOP = 900, 19, 16, 44
+COLUMNS = 108
+"""Characters that fit into a line: of a font that is as wide as any of those named."""
 
 Shown = tuple[float, str]
 """Seconds since the beginning, and a line."""
@@ -39,7 +42,7 @@ def recorded(cluster: Cluster, words: Sequence[str]) -> Iterator[Shown]:
     process = subprocess.Popen(
         [str(Path(sys.executable).parent / words[0]), *words[1:], "--yes"],
         cwd=ROOT,
-        env={**os.environ, "LBCTL_CLUSTER": str(cluster.file), "LBCTL_LAB": cluster.lab.name, "NO_COLOR": "1"},
+        env={**cluster.environment, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -52,8 +55,13 @@ def recorded(cluster: Cluster, words: Sequence[str]) -> Iterator[Shown]:
 
 
 def brief(lines: Iterator[Shown]) -> list[Shown]:
-    """Without the single changes of the plan, which are long."""
-    return [(when, line) for when, line in lines if not line.startswith("     ")]
+    """Without the single changes of the plan, which are many; what is too long for a line goes on in the next."""
+    return [
+        (when, part)
+        for when, line in lines
+        if not line.startswith("     ")
+        for part in textwrap.wrap(line, COLUMNS, subsequent_indent="    ") or [""]
+    ]
 
 
 def picture(lines: Sequence[Shown]) -> str:
@@ -95,7 +103,7 @@ def main() -> None:
             lab.up([*DATABASES, "lb1", "lb2"])
             lab.galera_start()
             cluster = Cluster(lab, Path(folder))
-            cluster.declare(Variant(Mode.DR))
+            cluster.declare(Variant(Mode.DR), **PATIENT)
             if cluster.lbctl("deploy", "--yes").status:
                 raise SystemExit("the deploy failed")
             with at_work(cluster) as seen:
@@ -104,16 +112,13 @@ def main() -> None:
             lab.down()
     last = lines[-1][0] + 1
     said = seen.summary
-    lines += [
-        (last, ""),
-        (
-            last,
-            f"✓ clients meanwhile: {said.new} new connections, {said.failures} failed; {said.survivors} of {said.held} held",
-        ),
-    ]
+    told = f"{said.new} new connections, {said.failures} failed; {said.survivors} of {said.held} held ones stayed"
+    lines += [(last, ""), (last, f"✓ clients meanwhile: {told}")]
     PICTURE.write_text(picture(lines), encoding="utf-8")
     print(f"{PICTURE.relative_to(ROOT)}: {said}")
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:  # whoever asks for help wants no lab
+        raise SystemExit(__doc__)
     main()

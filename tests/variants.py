@@ -8,6 +8,7 @@ from cluster.declaration import Declaration
 from cluster.footprint import Blueprint
 from cluster.reading import read
 from cluster.vocabulary import Mode, ReturnPath
+from lab.topology import ADDRESSES, DATABASES
 from templates import render
 
 ROOT = Path(__file__).parent.parent
@@ -49,16 +50,19 @@ class Variant:
     directors: int = 2
     vrrp: str = "plain"
     return_path: ReturnPath = ReturnPath.RULE
+    servers: tuple[str, ...] = DATABASES
+    """The databases that it declares: of those of a lab that are not among them one can be added."""
 
     @property
     def name(self) -> str:
         special = [word for word in (self.vrrp, self.return_path) if word not in {"plain", "rule"}]
+        special += ["".join(self.servers)] if self.servers != DATABASES else []
         return "-".join([self.mode, self.writer, str(self.directors), *special])
 
     @property
     def text(self) -> str:
         gateway = 'gateway = "10.0.0.12"\n' if self.directors > 1 else ""
-        servers = "".join(f'\n[real_server.db{n}]\naddress = "10.0.0.{n}"\n' for n in (1, 2, 3))
+        servers = "".join(f'\n[real_server.{name}]\naddress = "{ADDRESSES[name]}"\n' for name in self.servers)
         return f"""\
 name = "lab"
 mode = "{self.mode}"

@@ -1,7 +1,5 @@
 """What is imported renders to the same table and the same VRRP terms; what is not the same is told."""
 
-import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -200,23 +198,6 @@ def test_what_is_not_the_same_is_told(case: Case) -> None:
     assert list(found.remarks) == sorted(found.remarks), "what clients would notice comes first"
     for effect, what in case.told:
         assert any(remark.effect is effect and what in str(remark) for remark in found.remarks), what
-
-
-@pytest.mark.process
-@pytest.mark.skipif(not shutil.which("keepalived"), reason="keepalived is not installed on this machine")
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_keepalived_accepts_it(case: Case, tmp_path: Path) -> None:
-    found = imported_from(case.files, case.wish)
-    for name in case.names:
-        done = subprocess.run(
-            ["keepalived", "--config-test", "-f", rendered(found, name, tmp_path)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        # Interfaces of other machines are not on this one.
-        lines = [line for line in (done.stdout + done.stderr).splitlines() if "interface" not in line.lower()]
-        assert lines == []
 
 
 def test_the_password_is_not_in_the_declaration() -> None:

@@ -7,11 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from benchmarks import figures, writers
 from cli.commands import COMMANDS
 from cluster.declaration import Declaration
 from cluster.errors import Exit
@@ -207,3 +209,49 @@ def test_doctors_page_has_every_fault() -> None:
 def test_every_kept_result_is_on_the_page() -> None:
     module = script("make_benchmarks")
     assert {file.stem for file in module.RESULTS.glob("*.json")} <= set(module.SECTIONS)
+
+
+def test_writers_are_compared_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One column for each way, whichever were measured; nothing where none was."""
+    module = script("make_benchmarks")
+    monkeypatch.setattr(module, "RESULTS", tmp_path)
+    monkeypatch.setattr(figures, "RESULTS", tmp_path)
+    assert "bench-writers" not in module.page()
+    stopped, back = "the writer is stopped", "it comes back"
+    figures.save(
+        "writers",
+        [
+            *writers.figures("persistent", stopped, writers.Seen(0.9, 0.0, 1, 3), needed=1),
+            *writers.figures("ranked", stopped, writers.Seen(1.25, 0.1, 1, 0), needed=1),
+            *writers.figures("ranked", back, writers.Seen(0.05, 2.0, 1, 0), needed=0),
+        ],
+        {},
+    )
+    assert """
+| what happens | measured | persistent | ranked |
+|---|---|---|---|
+| the writer is stopped | nobody could write | 0.900 s | 1.250 s |
+|  | two writers at once | 0.000 s | 0.100 s |
+|  | needless moves | 0 | 0 |
+| it comes back | nobody could write |  | 0.050 s |
+|  | two writers at once |  | 2.000 s |
+|  | needless moves |  | 1 |
+""" in module.page()
+
+
+def test_a_recording_shows_each_line_whole_and_when_it_came() -> None:
+    module = script("make_recording")
+    came = [
+        (0.0, "$ lbctl switch-mode nat"),
+        (1.0, "     a change of the plan"),
+        (60.0, f"  ✓ <done>: {'db1, ' * 40}"),
+        (60.0, ""),
+    ]
+    lines = module.brief(iter(came))
+    texts = ET.fromstring(module.picture(lines)).findall("{http://www.w3.org/2000/svg}text")  # noqa: S314 (just made)
+    shown = [text.text or "" for text in texts]
+    assert shown[0] == "$ lbctl switch-mode nat"
+    assert "a change of the plan" not in " ".join(shown)
+    assert " ".join(" ".join(shown[1:]).split()) == f"✓ <done>: {'db1, ' * 40}".strip()
+    assert max(map(len, shown)) <= module.COLUMNS
+    assert [text.get("style") for text in (texts[0], texts[-1])] == ["animation-delay:0.00s", "animation-delay:30.00s"]

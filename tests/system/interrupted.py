@@ -1,6 +1,5 @@
 """A deploy that is interrupted while a client reads: what `stopping.py` and `reader.py` do, as tests ask for it."""
 
-import os
 import subprocess
 import sys
 import time
@@ -44,13 +43,7 @@ class Interrupted:
         done = subprocess.run(
             [sys.executable, str(HERE / "stopping.py"), how, str(place), str(self.changes), *words],
             cwd=ROOT,
-            env={
-                **os.environ,
-                "PYTHONPATH": str(ROOT),
-                "LBCTL_CLUSTER": str(self.cluster.file),
-                "LBCTL_LAB": self.cluster.lab.name,
-                "NO_COLOR": "1",
-            },
+            env={**self.cluster.environment, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -22,10 +22,17 @@ class Seen:
     summary: Summary = field(init=False)
     arp: Watched = field(init=False)
 
+    def __str__(self) -> str:
+        longest = max(self.summary.slowest_new, self.summary.slowest_held)
+        return (
+            f"failed {self.summary.failures} of {self.summary.new}, longest request {longest:.2f} s, "
+            f"cut {len(self.summary.cut)} of {self.summary.held}, addresses owned twice {len(self.arp.twice_owned)} times"
+        )
+
 
 @contextmanager
 def at_work(cluster: Cluster, *, held: int = HELD, new_per_second: float = NEW) -> Iterator[Seen]:
-    """Clients on the ports that all modes have, for as long as the block takes."""
+    """Clients on the ports that all modes have, for as long as the block takes. `pytest -rP` shows what they saw."""
     endpoints = [e for name in cluster.declaration.service for e in cluster.endpoints(name) if e.port == MYSQL_PORT]
     places = tuple((str(e.address), e.port) for e in endpoints)
     seen = Seen()
@@ -34,6 +41,7 @@ def at_work(cluster: Cluster, *, held: int = HELD, new_per_second: float = NEW) 
         yield seen
         seen.arp = watch.stop()
         seen.summary = load.stop().summary()
+        print(f"clients: {seen}", flush=True)
 
 
 def nobody_noticed(seen: Seen) -> None:

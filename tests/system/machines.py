@@ -1,5 +1,6 @@
 """A cluster on the machines of a lab: declared, deployed as an operator does it, and asked from outside."""
 
+import json
 import os
 import subprocess
 import sys
@@ -308,3 +309,8 @@ class Cluster:
 
     def mac(self, host: str) -> str:
         return mac_of(self.declaration.addresses()[host])
+
+    def client_mac(self) -> str:
+        """By netlink, which is the namespace's own: /sys shows the interfaces of the namespace that mounted it."""
+        (link,) = json.loads(self.lab.client(["ip", "-j", "link", "show", "dev", "eth0"]).stdout)
+        return str(link["address"])

@@ -34,6 +34,8 @@ A_MOMENT = 0.15
 
 CHANGES = ("timeout -k 10 ", "timeout -k 5 60 systemctl ", "timeout -k 5 90 ")
 """How commands begin that change something (`operations.thing.run`, `operations.keepalived.stopped`, `fleet.failover`)."""
+EDITS = b"ipvsadm -"
+"""How a script begins that edits the kernel's table beside the steps (`fleet.sticking`): its command is that of looks, too."""
 
 
 class Stopper:
@@ -43,15 +45,15 @@ class Stopper:
         self.how, self.place, self.log = how, place, log
         self.count = 0
 
-    def is_change(self, command: str) -> bool:
-        return any(words in command for words in CHANGES)
+    def is_change(self, conversation: Any) -> bool:
+        return any(words in conversation.command for words in CHANGES) or conversation.stdin.startswith(EDITS)
 
     def note(self, host: str, word: str) -> None:
         with self.log.open("a") as file:
             file.write(f"{self.count} {host} {word}\n")
 
     def around(self, conversation: Any, host: str, hold: Callable[[], None]) -> None:
-        if not self.is_change(conversation.command):
+        if not self.is_change(conversation):
             hold()
             return
         self.count += 1

@@ -217,7 +217,7 @@ def test_a_stranger_has_a_virtual_address(deployed: Cluster, record_property: Ca
     deployed.lab.client(["ip", "addr", "add", "10.0.0.10/32", "dev", "eth0"])
     try:
         (found,) = finds(deployed, {(str(Fault.ADDRESS_TAKEN), "")})
-        assert deployed.lab.client(["cat", "/sys/class/net/eth0/address"]).stdout.strip() in str(found["evidence"])
+        assert deployed.client_mac() in str(found["evidence"])
     finally:
         deployed.lab.client(["ip", "addr", "del", "10.0.0.10/32", "dev", "eth0"])
     finds(deployed, set())
