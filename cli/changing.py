@@ -71,6 +71,11 @@ class Asked:
     idle: frozenset[str] = frozenset()
     dead: frozenset[str] = frozenset()
     """Hosts that leave and cannot be asked, because they are gone for good."""
+    left: str | None = None
+    """Text of a declaration that the cluster leaves besides the one in the file: of a change that was stopped half-way. Hosts
+    that only it names leave, too."""
+    gone_for_good: bool = False
+    """All hosts that leave are `dead`."""
     everything: bool = False
     """All hosts leave: nothing of ours stays anywhere."""
     goes_on: str = ""
@@ -149,8 +154,13 @@ def _change(path: Path, text: str, asked: Asked) -> "Change":
     blueprint = source.blueprint(path, after)
     if asked.check:
         asked.check(before, blueprint.declaration)
-    gone = set(before.hosts()) - (set() if asked.everything else set(blueprint.declaration.hosts()))
-    blueprint = replace(blueprint, former=before, leaving=frozenset(gone - asked.dead))
+    stay = set() if asked.everything else set(blueprint.declaration.hosts())
+    # One of the two may name all hosts that leave: commands let hosts come or go, never both.
+    known = [read(asked.left, str(path)), before] if asked.left else [before]
+    former = max(known, key=lambda each: len(set(each.hosts()) - stay))
+    gone = set(former.hosts()) - stay
+    dead = gone if asked.gone_for_good else asked.dead
+    blueprint = replace(blueprint, former=former, leaving=frozenset(gone - dead))
     return Change(
         asked.what,
         path,

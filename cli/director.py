@@ -73,7 +73,8 @@ def add(
     from cluster.edit import with_host, with_value  # noqa: PLC0415 (loaded late)
 
     def edit(text: str, before: "Declaration") -> str:
-        rank = min(director.priority for director in before.director.values()) - 1 if priority is None else priority
+        others = [director.priority for other, director in before.director.items() if other != name]
+        rank = min(others, default=101) - 1 if priority is None else priority
         values: dict[str, Any] = {"address": address}
         values |= {"interface": interface} if interface else {}
         after = with_host(text, "director", name, values | {"priority": rank} | ssh(ssh_host, ssh_user))

@@ -22,6 +22,12 @@ def switch_mode(
     cut: Cut = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a change that was stopped half-way.")] = False,
     abort: Annotated[bool, typer.Option("--abort", help="Go back to how things were before it.")] = False,
+    dead: Annotated[
+        bool,
+        typer.Option(
+            "--dead", help="With --resume or --abort: hosts that leave the cluster thereby are gone for good."
+        ),
+    ] = False,
     only_plan: OnlyPlan = False,
     diff: Diff = True,
     yes: Yes = False,
@@ -49,8 +55,11 @@ def switch_mode(
         raise RequestError("say which mode, or --resume, or --abort", cure="such as lbctl switch-mode nat")
     if mode is None:
         found = text_to_go_on_with(ctx, cluster, abort=abort)
-        run(ctx, cluster, Asked(found.what, lambda _text, _: found.text, wait), manner)
+        asked = Asked(found.what, lambda _text, _: found.text, wait, left=found.left, gone_for_good=dead)
+        run(ctx, cluster, asked, manner)
         return
+    if dead:
+        raise RequestError("--dead is for --resume and --abort", cure="lbctl director remove NAME --dead")
     if mode not in set(Mode):
         raise RequestError(f'"{mode}" is no mode', cure="dr, tun or nat")
     run(ctx, cluster, Asked(f"switch-mode {mode}", lambda text, _: with_value(text, ("mode",), mode), wait), manner)

@@ -15,6 +15,8 @@ class Found:
 
     what: str
     text: str
+    left: str | None = None
+    """The declaration that is left thereby, if it is known: hosts that only it names may carry something already, or still."""
 
 
 def text_to_go_on_with(ctx: typer.Context, cluster: str | None, *, abort: bool) -> Found:
@@ -23,13 +25,14 @@ def text_to_go_on_with(ctx: typer.Context, cluster: str | None, *, abort: bool) 
         from fleet import history  # noqa: PLC0415 (after fleet.green, which `directors` imports)
 
         entry = unfinished_one(history.read(session))
-        name = entry.before if abort else entry.after
+        name, left = (entry.before, entry.after) if abort else (entry.after, entry.before)
         if name is None:
             raise RequestError(
                 f"there was no declaration before change {entry.number} ({entry.what})", cure="lbctl history"
             )
         verb = "abort" if abort else "resume"
-        return Found(f"{verb} of {entry.number} ({entry.what})", history.text_of(session, name))
+        what = f"{verb} of {entry.number} ({entry.what})"
+        return Found(what, history.text_of(session, name), left and history.text_of(session, left))
 
 
 def unfinished_one(past: History) -> Entry:

@@ -174,7 +174,8 @@ def refuse(change: Change, wanted: Plan) -> None:
     if gone:
         raise RefusedError(
             f"{gone} cannot be reached, so it cannot hand over or be emptied: {wanted.unreachable[gone]}",
-            cure="mend that; or, where it is gone for good, say so with --dead",
+            cure="mend that; or, where it is gone for good, say so with --dead "
+            "(lbctl director remove; lbctl switch-mode --resume, --abort)",
         )
     known = set(change.blueprint.former.hosts()) if change.blueprint.former else set(wanted.unreachable)
     new = next((name for name in wanted.unreachable if name not in known), None)

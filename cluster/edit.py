@@ -34,10 +34,14 @@ def without(text: str, key: tuple[str, ...]) -> str:
 
 
 def with_host(text: str, kind: str, name: str, values: Mapping[str, Any]) -> str:
-    """The text with another `[director.NAME]` or `[real_server.NAME]`, after the last of its kind."""
+    """The text with another `[director.NAME]` or `[real_server.NAME]`, after the last of its kind. One that is there and says the
+    same stays: the command that wrote it was stopped later, and goes on. Raises RequestError where it says something else.
+    """
     document = tomlkit.parse(text)
     hosts: Any = document[kind]
     if name in hosts:
+        if hosts[name].unwrap() == values:
+            return text
         raise RequestError(f"{kind}.{name} is declared already")
     hosts[name] = _table(values)
     return tomlkit.dumps(document)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from cluster.change import LAST, Change, Wait, replace_drained, wait
 from cluster.errors import HostError
 from cluster.observed import HostState
-from cluster.plan import Plan, plan
+from cluster.plan import Plan, Step, Work, plan
 from cluster.vocabulary import Role
 from fleet import deployment
 from fleet.deployment import Progress, Report
-from fleet.session import Session
+from fleet.session import Result, Session
 
 LOOK_EVERY = 2
 """Seconds between two looks at connections that are waited for."""
@@ -53,16 +53,14 @@ def carry_out(
     """
     done = Outcome()
     first = replace(wanted, steps=tuple(step for step in wanted.steps if step.work not in LAST))
-    done.report = deployment.carry_out(session, first, listener.step)
+    done.report = deployment.carry_out(session, first, _declaring(change, done, listener))
     unfit = [name for name in change.blueprint.group(Role.DIRECTOR) if name in done.report.failed]
     if unfit:
         return done
-    save(change)
-    done.declared = True
+    _declare(change, done, listener)
     # They check no server any more, so nothing need answer them.
     departed = change.blueprint.leaving & frozenset(change.blueprint.group(Role.DIRECTOR))
     session.blueprint = replace(session.blueprint, departed=departed)
-    listener.declared()
     seen = done.report.seen or seen or session.observe()
     waits = wait(change, seen)
     if waits:
@@ -74,6 +72,28 @@ def carry_out(
         # A port where nobody was connected, but somebody had been a moment ago, is gone now all the same.
         done.left = waits.left(last.seen)
     return done
+
+
+def _declaring(change: Change, done: Outcome, listener: Listener) -> Progress:
+    """Before a director joins, the declaration names it: from then on it may hold the addresses, and a deploy by a declaration
+    that does not know it would put the others on terms that it does not hear.
+    """
+    former = change.blueprint.former
+    joining = set(change.blueprint.declaration.director) - set(former.director) if former else set()
+
+    def told(step: Step, results: Mapping[str, Result] | None) -> None:
+        listener.step(step, results)
+        if results is None and step.work is Work.CONFIGURE and joining & step.changes.keys():
+            _declare(change, done, listener)
+
+    return told
+
+
+def _declare(change: Change, done: Outcome, listener: Listener) -> None:
+    if not done.declared:
+        save(change)
+        done.declared = True
+        listener.declared()
 
 
 def _waited(

@@ -36,6 +36,13 @@ def test_a_host_comes_last_of_its_kind() -> None:
     assert list(read(after, "").real_server) == ["db1", "db2", "db3", "db4"]
 
 
+def test_a_host_that_is_there_as_it_is_to_be_stays() -> None:
+    """The command that wrote it was stopped later, and is given again."""
+    values = {"address": "10.0.0.8", "ssh": {"host": "db4.example.net"}}
+    after = edit.with_host(EXPLAINED, "real_server", "db4", values)
+    assert edit.with_host(after, "real_server", "db4", values) == after
+
+
 def test_a_host_goes_with_all_of_its_table() -> None:
     text = Variant().text
     assert list(read(edit.without(text, ("director", "lb2")), "").director) == ["lb1"]

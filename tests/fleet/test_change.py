@@ -9,12 +9,15 @@ import pytest
 
 from cluster.change import Change, Drain
 from cluster.observed import HostState
-from cluster.plan import Plan
+from cluster.plan import Plan, Step, Work
 from fleet import deployment
 from fleet.change import Listener, carry_out
-from fleet.deployment import Report
+from fleet.deployment import Progress, Report
 from fleet.session import Session
 from tests.cluster.test_fading import DR, PORTS, moved
+from tests.variants import Variant
+
+STEPS = ((Work.INSTALL, "lb2"), (Work.CONFIGURE, "lb1"), (Work.CONFIGURE, "lb2"))
 
 Seen = Mapping[str, HostState | None]
 
@@ -53,3 +56,26 @@ def test_a_port_that_was_given_up_is_not_said_to_be_used(gone: bool, monkeypatch
     change = Change("deploy", Path("none"), "", "", DR, Drain(0))
     done = carry_out(cast("Session", session), change, Plan(()), Listener(cast("Any", None)))
     assert bool(done.left) is not gone
+
+
+def test_the_declaration_names_a_director_before_it_joins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Killed from then on, a deploy goes on; a moment before, it goes back, and nothing runs on the new one yet."""
+    alone, pair = Variant(directors=1), Variant()
+    file = tmp_path / "cluster.toml"
+    file.write_text(alone.text)
+    names: list[tuple[str, bool]] = []
+
+    def deployed(session: Looks, wanted: Plan, progress: Progress) -> Report:
+        for step in wanted.steps:
+            progress(step, None)
+            names.append((*step.changes, file.read_text() == pair.text))  # type: ignore[arg-type]
+        return Report(seen=session.observe(), remaining=wanted)
+
+    monkeypatch.setattr(deployment, "carry_out", deployed)
+    blueprint = replace(pair.blueprint, former=alone.declaration)
+    change = Change("director add lb2", file, alone.text, pair.text, blueprint, Drain(0))
+    session = Looks({})
+    session.blueprint = blueprint
+    steps = tuple(Step(work, "", {name: ()}) for work, name in STEPS)
+    carry_out(cast("Session", session), change, Plan(steps), Listener(lambda _step, _results: None))
+    assert names[: len(STEPS)] == [("lb2", False), ("lb1", False), ("lb2", True)]
