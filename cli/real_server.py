@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.changing import Asked, Cut, Diff, DrainFor, Json, Manner, OnlyPlan, Yes, drain, one_of, run
+from cli.completion import real_servers
 from cli.director import Address, Dead, Interface, SshHost, SshUser, ssh
 from cli.output import as_one
 from cli.session import ClusterOption
@@ -27,7 +28,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The server's name.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The server's name.", autocompletion=real_servers)]
 Force = Annotated[bool, typer.Option("--force", help="Also the last live server of a service.")]
 RAMP_STEPS = 4
 
@@ -35,7 +36,7 @@ RAMP_STEPS = 4
 @app.command()
 def add(
     ctx: typer.Context,
-    name: Name,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The new server's name.")],
     *,
     address: Address,
     interface: Interface = None,

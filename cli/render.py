@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.completion import hosts, modes
 from cli.output import as_json
 from cli.session import ClusterOption, cluster_file
 
@@ -27,8 +28,14 @@ class Rendered:
 def render(
     ctx: typer.Context,
     *,
-    host: Annotated[list[str] | None, typer.Option("--host", metavar="NAME", help="Only this one; repeatable.")] = None,
-    mode: Annotated[str | None, typer.Option("--mode", metavar="dr|tun|nat", help="As if this were declared.")] = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option("--host", metavar="NAME", help="Only this one; repeatable.", autocompletion=hosts),
+    ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option("--mode", metavar="dr|tun|nat", help="As if this were declared.", autocompletion=modes),
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write DIR/HOST/PATH.")] = None,
     show_secrets: Annotated[
         bool, typer.Option("--show-secrets", help="With --output: files with their secrets, for their owner only.")

@@ -6,9 +6,18 @@ from typing import Annotated
 
 import typer
 
+from cli.completion import declarations
+
 ClusterOption = Annotated[
     str | None,
-    typer.Option("--cluster", "-c", metavar="FILE", help="The declaration, as before the command.", show_default=False),
+    typer.Option(
+        "--cluster",
+        "-c",
+        metavar="FILE",
+        help="The declaration, as before the command.",
+        show_default=False,
+        autocompletion=declarations,
+    ),
 ]
 """For commands, so that `lbctl render -c FILE` says the same as `lbctl -c FILE render`."""
 
@@ -43,6 +52,6 @@ def refuse_unheeded(ctx: typer.Context) -> None:
 
 def cluster_file(ctx: typer.Context, given: str | None = None) -> Path:
     """The declaration that is meant: the command's --cluster, else the global one, else LBCTL_CLUSTER, else the default."""
-    from fleet import source  # noqa: PLC0415 (`lbctl --help` must not wait for pydantic and jinja2)
+    from fleet.which import path_of  # noqa: PLC0415
 
-    return source.path_of(given or of(ctx).cluster)
+    return path_of(given or of(ctx).cluster)
