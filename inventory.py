@@ -6,12 +6,12 @@ Which one: the environment's LBCTL_CLUSTER, else inventory/galera.toml. Run as `
 import sys
 
 from cluster.errors import LbctlError
-from fleet import installed, source
+from fleet import installed, source, which
 
 installed.read_once()
 
 try:
-    _plan = source.blueprint(source.path_of())
+    _plan = source.blueprint(which.path_of())
 except LbctlError as error:
     # pyinfra would show a traceback for what is a mistake in a file.
     print(error, file=sys.stderr)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.output import as_json
 from cli.session import cluster_file, of
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class Manner:
     json: bool = False
     overwrite: bool = False
     diff: bool = False
+    tell: Callable[[dict[str, Any]], None] = as_json
+    """With `json`: where the plan or the outcome goes. A command prints one document, and some make several changes."""
 
     def __post_init__(self) -> None:
         from cluster.errors import RequestError  # noqa: PLC0415 (as below: loaded late)
@@ -114,7 +117,7 @@ def run(ctx: typer.Context, cluster: str | None, asked: Asked, manner: Manner) -
     change = _change(path, source.text(path), asked)
     # Only now: it changes the whole process, and a mistake in a file is said without it.
     import fleet.green  # noqa: F401, PLC0415
-    from cli import printing  # noqa: PLC0415
+    from cli import printing, show  # noqa: PLC0415
     from cluster.errors import Exit  # noqa: PLC0415
     from cluster.plan import plan  # noqa: PLC0415
     from fleet import deployment, lock  # noqa: PLC0415
@@ -132,8 +135,10 @@ def run(ctx: typer.Context, cluster: str | None, asked: Asked, manner: Manner) -
             asked.judge(session.blueprint, seen)
         wanted = replace(wanted, notes=(*wanted.notes, *asked.notes, *_told_before(change, wanted)))
         if manner.only_plan:
-            texts = deployment.texts(session, wanted) if manner.diff and not manner.json else None
-            printing.plan(wanted, texts, as_json=manner.json)
+            if manner.json:
+                manner.tell(show.as_json(wanted))
+            else:
+                printing.plan(wanted, deployment.texts(session, wanted) if manner.diff else None)
             if wanted.unreachable:
                 raise typer.Exit(int(Exit.FAILED))
             return None
@@ -186,7 +191,7 @@ def _do(
     ctx: typer.Context, looked: "tuple[Session, Seen]", change: "Change", wanted: "Plan", manner: Manner
 ) -> "Outcome":
     """`looked`: the session, and what it saw when the plan was made."""
-    from cli import printing  # noqa: PLC0415
+    from cli import printing, show  # noqa: PLC0415
     from cluster.change import refuse  # noqa: PLC0415
     from fleet import change as changes  # noqa: PLC0415
     from fleet import deployment, recorded  # noqa: PLC0415
@@ -208,7 +213,10 @@ def _do(
             else "what was begun is finished on each host or not begun; `lbctl deploy` goes on from there"
         )
         done = recorded.carry_out(session, change, wanted, listener, printing.note(manner.json))
-    printing.outcome(wanted, done, as_json=manner.json)
+    if manner.json:
+        manner.tell(show.outcome_as_json(change.what, wanted, done))
+    else:
+        printing.outcome(wanted, done)
     return done
 
 

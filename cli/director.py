@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.changing import Asked, Diff, Json, Manner, OnlyPlan, Yes, one_of, run
+from cli.completion import directors
 from cli.session import ClusterOption
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def add(
 @app.command()
 def remove(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The director that leaves.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The director that leaves.", autocompletion=directors)],
     *,
     dead: Dead = False,
     only_plan: OnlyPlan = False,

@@ -1,17 +1,22 @@
 """`lbctl doctor`: what is wrong with the cluster, where, how that is known, and what cures it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.session import ClusterOption, of
+from cli.output import as_json
+from cli.session import ClusterOption, of, refuse_unheeded
 from cli.status import Patience
 from cli.trace import trace
 
 if TYPE_CHECKING:
     from cluster.declaration import Declaration
     from cluster.faults import Diagnosis
+
+    Found = tuple[Diagnosis, ...]
+    Cure = Callable[[Callable[[dict[str, Any]], None]], Found]
+    """Deploys, tells what came of it, and looks again."""
 
 app = typer.Typer(invoke_without_command=True)
 app.command()(trace)
@@ -43,6 +48,7 @@ def doctor(
               lbctl doctor --fix
     """
     if ctx.invoked_subcommand is not None:
+        refuse_unheeded(ctx)
         of(ctx).cluster = cluster or of(ctx).cluster
         return
     from cluster.errors import Exit, RequestError  # noqa: PLC0415 (as below: `lbctl --help` stays quick)
@@ -53,22 +59,20 @@ def doctor(
         )
     declaration, found = _examined(ctx, cluster, patience)
     _remember(declaration, found)
-    _tell(declaration, found, json_=json_)
-    if fix and any(each.by_deploy or (overwrite and each.by_overwriting) for each in found):
-        _deploy(ctx, cluster, overwrite=overwrite, yes=yes, json_=json_)
-        _, found = _examined(ctx, cluster, patience)
-        if not json_:
-            typer.echo("")
-        _tell(declaration, found, json_=json_)
-    elif fix and found and not json_:
-        typer.echo("Nothing of that is cured by a deploy, so nothing was changed.")
-    if found:
+
+    def deployed(tell: "Callable[[dict[str, Any]], None]") -> "Found":
+        from cli.changing import Asked, Manner, run  # noqa: PLC0415
+
+        run(ctx, cluster, Asked("doctor --fix"), Manner(yes=yes, json=json_, overwrite=overwrite, tell=tell))
+        return _examined(ctx, cluster, patience)[1]
+
+    curable = fix and any(each.by_deploy or (overwrite and each.by_overwriting) for each in found)
+    told = _for_programs if json_ else _for_people
+    if told(declaration, found, deployed if curable else None, fix=fix):
         raise typer.Exit(Exit.TROUBLE)
 
 
-def _examined(
-    ctx: typer.Context, cluster: str | None, patience: float | None
-) -> "tuple[Declaration, tuple[Diagnosis, ...]]":
+def _examined(ctx: typer.Context, cluster: str | None, patience: float | None) -> "tuple[Declaration, Found]":
     from cli.status import eyes, judged  # noqa: PLC0415
     from cluster.doctor import Case, diagnose  # noqa: PLC0415
 
@@ -81,19 +85,36 @@ def _examined(
         return onlooker.blueprint.declaration, diagnose(Case(onlooker.blueprint, answers, status, examined))
 
 
-def _deploy(ctx: typer.Context, cluster: str | None, *, overwrite: bool, yes: bool, json_: bool) -> None:
-    from cli.changing import Asked, Manner, run  # noqa: PLC0415
+def _for_programs(declaration: "Declaration", found: "Found", cure: "Cure | None", *, fix: bool) -> "Found":
+    """One document; what is found at the end. `fix`: also what was found before, and what was changed."""
 
-    run(ctx, cluster, Asked("doctor --fix"), Manner(yes=yes, json=json_, overwrite=overwrite))
+    def findings(now: "Found") -> dict[str, Any]:
+        return {"healthy": not now, "findings": [_as_dict(each) for each in now]}
+
+    told = {"cluster": declaration.name, **findings(found)}
+    changes: list[dict[str, Any]] = []
+    if fix:
+        told |= {"before": told["findings"], "changes": changes}
+    try:
+        if cure:
+            # Where the deploy ends in an error nobody looks again.
+            told |= {"healthy": False, "findings": None}
+            found = cure(changes.append)
+            told |= findings(found)
+    finally:
+        as_json(told)
+    return found
 
 
-def _tell(declaration: "Declaration", found: "Sequence[Diagnosis]", *, json_: bool) -> None:
-    from cli.output import as_json  # noqa: PLC0415
-
-    if json_:
-        as_json({"cluster": declaration.name, "healthy": not found, "findings": [_as_dict(each) for each in found]})
-    else:
+def _for_people(declaration: "Declaration", found: "Found", cure: "Cure | None", *, fix: bool) -> "Found":
+    _show(found, list(declaration.hosts()))
+    if cure:
+        found = cure(as_json)
+        typer.echo("")
         _show(found, list(declaration.hosts()))
+    elif fix and found:
+        typer.echo("Nothing of that is cured by a deploy, so nothing was changed.")
+    return found
 
 
 def _show(found: "Sequence[Diagnosis]", hosts: Sequence[str]) -> None:

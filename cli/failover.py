@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.changing import Json, Manner, OnlyPlan, Yes, confirmed
+from cli.completion import directors
 from cli.output import as_json
 from cli.session import ClusterOption, cluster_file, of
 
@@ -16,7 +17,10 @@ def failover(
     ctx: typer.Context,
     *,
     to: Annotated[
-        str | None, typer.Option("--to", metavar="NAME", help="Who takes over. Default: the next by priority.")
+        str | None,
+        typer.Option(
+            "--to", metavar="NAME", help="Who takes over. Default: the next by priority.", autocompletion=directors
+        ),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Also while the new one does not know all connections: they are cut.")

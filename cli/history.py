@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.output import as_json, columns, on_terminal
-from cli.session import ClusterOption, cluster_file, of
+from cli.session import ClusterOption, cluster_file, of, refuse_unheeded
 
 if TYPE_CHECKING:
     from cluster.history import Entry, History, Lock
@@ -40,6 +40,7 @@ def history(
     if cluster:
         of(ctx).cluster = cluster  # also for the command that follows
     if ctx.invoked_subcommand:
+        refuse_unheeded(ctx)
         return
     with directors(ctx, cluster) as session:
         from fleet import history, lock  # noqa: PLC0415

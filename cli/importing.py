@@ -85,8 +85,11 @@ def _read(files: Sequence[Path], directors: Mapping[str, str]) -> "list[Conf]":
     from cluster.errors import RequestError  # noqa: PLC0415
     from cluster.keepalived_conf import instances, parse  # noqa: PLC0415
     from cluster.keepalived_reading import read  # noqa: PLC0415
+    from cluster.not_keepalived import refuse  # noqa: PLC0415
 
     texts = {str(path): _text(path) for path in files}
+    for file, text in texts.items():
+        refuse(text, file)
     if len(texts) < len(files):
         raise RequestError("a file is named twice", cure="name each director's own keepalived.conf")
     readers = instances(texts.values()) if len(files) == 1 else ()

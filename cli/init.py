@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.completion import modes
 from cli.output import on_terminal
 from cli.questions import asked, hosts
 from cli.session import of
@@ -30,7 +31,10 @@ def init(
         Path | None, typer.Argument(metavar="FILE", help="[default: inventory/NAME.toml]", show_default=False)
     ] = None,
     name: Annotated[str, typer.Option(help="The cluster's.", show_default=False)] = "",
-    mode: Annotated[str, typer.Option(metavar="dr|tun|nat", help="How directors forward.", show_default=False)] = "",
+    mode: Annotated[
+        str,
+        typer.Option(metavar="dr|tun|nat", help="How directors forward.", show_default=False, autocompletion=modes),
+    ] = "",
     network: Annotated[
         str, typer.Option(metavar="ADDRESS/BITS", help="Of directors and VIPs.", show_default=False)
     ] = "",

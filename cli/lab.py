@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.completion import machines
+
 if TYPE_CHECKING:
     from lab.lab import Lab
 
@@ -29,7 +31,11 @@ _PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 Name = Annotated[str, typer.Option("--name", envvar="LBCTL_LAB", help="Which lab; they run side by side.")]
 Host = Annotated[
     str,
-    typer.Argument(metavar="HOST", help="A machine of the lab: db1, db2, db3, lb1, lb2, or another that was added."),
+    typer.Argument(
+        metavar="HOST",
+        help="A machine of the lab: db1, db2, db3, lb1, lb2, or another that was added.",
+        autocompletion=machines,
+    ),
 ]
 Command = Annotated[list[str] | None, typer.Argument(metavar="COMMAND", show_default=False)]
 
@@ -60,7 +66,10 @@ def _become(argv: Sequence[str]) -> None:
 @app.command()
 def up(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="HOST[=ADDRESS]", help="Default: all five.", show_default=False)
+        list[str] | None,
+        typer.Argument(
+            metavar="HOST[=ADDRESS]", help="Default: all five.", show_default=False, autocompletion=machines
+        ),
     ] = None,
     *,
     name: Name = "lab",

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cli.commands import Commands
+from cli.completion import declarations
 from cli.session import Session
 
 app = typer.Typer(
@@ -39,6 +40,7 @@ def options(
             envvar="LBCTL_CLUSTER",
             help="The declaration.  [default: inventory/galera.toml]",
             show_default=False,
+            autocompletion=declarations,
         ),
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,

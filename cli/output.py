@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -11,6 +12,20 @@ import typer
 def as_json(value: Any) -> None:
     """For programs: nothing else may be on standard output."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+@contextmanager
+def as_one() -> Iterator[list[dict[str, Any]]]:
+    """For programs, from a command of several changes: what became of each goes into the list, which is printed at the end.
+
+    Also of a command that ends before its last change: the first ones were made all the same.
+    """
+    changes: list[dict[str, Any]] = []
+    try:
+        yield changes
+    finally:
+        if changes:
+            as_json({"changes": changes})
 
 
 def columns(rows: Iterable[Sequence[str]], *, indent: int = 2, figures: Collection[int] = ()) -> list[str]:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from cli.output import as_json
 from cli.session import ClusterOption, cluster_file
 
 
@@ -27,7 +28,7 @@ def plan(
     blueprint = source.blueprint(cluster_file(ctx, cluster))
     # Only now: it changes the whole process, and a mistake in a file is said without it.
     import fleet.green  # noqa: F401, PLC0415
-    from cli import printing  # noqa: PLC0415
+    from cli import printing, show  # noqa: PLC0415
     from cluster.errors import Exit  # noqa: PLC0415
     from fleet import deployment  # noqa: PLC0415
     from fleet.session import Session  # noqa: PLC0415
@@ -36,7 +37,10 @@ def plan(
         printing.which(blueprint.declaration)
     with Session(blueprint) as session:
         found = deployment.look_and_plan(session)
-        printing.plan(found, deployment.texts(session, found) if diff and not json_ else None, as_json=json_)
+        if json_:
+            as_json(show.as_json(found))
+        else:
+            printing.plan(found, deployment.texts(session, found) if diff else None)
     if found.unreachable:
         raise typer.Exit(Exit.FAILED)
     if check and (found.told or not found.is_empty):

@@ -1,9 +1,7 @@
 """What plan and deploy print. `cli.show` says what; here it meets the terminal."""
 
-import json
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from rich.console import Console
 from rich.control import strip_control_codes
@@ -30,11 +28,8 @@ def which(declaration: Declaration, former: Declaration | None = None) -> None:
     _console().print(f"Cluster {declaration.name}, mode {mode} ({declaration.source})", style="bold")
 
 
-def plan(found: Plan, texts: Mapping[str, Mapping[str, str]] | None, *, as_json: bool = False) -> None:
+def plan(found: Plan, texts: Mapping[str, Mapping[str, str]] | None) -> None:
     """A plan, with differences in files where `texts` are given."""
-    if as_json:
-        print(json.dumps(show.as_json(found), indent=2))
-        return
     console = _console()
     for style, line in show.as_lines(found, texts):
         if console.is_terminal:
@@ -74,11 +69,8 @@ def interrupted() -> None:
     Console(stderr=True).print("Ctrl-C: stops when this step is finished; once more stops at once.", style="yellow")
 
 
-def report(wanted: Plan, done: Report, *, as_json: bool) -> None:
+def report(wanted: Plan, done: Report) -> None:
     """How a deploy ended: what changed where, what failed and what to do next."""
-    if as_json:
-        print(json.dumps(_report(wanted, done), indent=2))
-        return
     console = _console()
     for host, names in done.changed.items():
         console.print(f"changed on {host}: {', '.join(name.split(' | ')[-1] for name in names)}", style="green")
@@ -111,24 +103,10 @@ def listener(change: Change, *, as_json: bool) -> Listener:
     return Listener(steps(as_json), declared, waiting)
 
 
-def outcome(wanted: Plan, done: Outcome, *, as_json: bool) -> None:
+def outcome(wanted: Plan, done: Outcome) -> None:
     """How a change ended."""
-    if as_json:
-        shown = _report(wanted, done.report) | {"declared": done.declared, "left": list(done.left)}
-        print(json.dumps(shown, indent=2))
-        return
-    report(wanted, done.report, as_json=False)
+    report(wanted, done.report)
     if done.left:
         console = _console()
         console.print(f"Still used, so it stays: {'; '.join(done.left)}", style="cyan")
         console.print("→ nothing breaks; `lbctl deploy` takes it away later, --cut ends what is left", style="cyan")
-
-
-def _report(wanted: Plan, done: Report) -> dict[str, Any]:
-    return {
-        "plan": show.as_json(wanted),
-        "changed": done.changed,
-        "failed": done.failed,
-        "unreachable": dict(wanted.unreachable),
-        "remaining": show.as_json(done.remaining) if done.remaining else None,
-    }

@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli.changing import Asked, Cut, Diff, DrainFor, Json, Manner, OnlyPlan, Yes, drain, one_of, run
+from cli.completion import real_servers
 from cli.director import Address, Dead, Interface, SshHost, SshUser, ssh
+from cli.output import as_one
 from cli.session import ClusterOption
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The server's name.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The server's name.", autocompletion=real_servers)]
 Force = Annotated[bool, typer.Option("--force", help="Also the last live server of a service.")]
 RAMP_STEPS = 4
 
@@ -33,7 +36,7 @@ RAMP_STEPS = 4
 @app.command()
 def add(
     ctx: typer.Context,
-    name: Name,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The new server's name.")],
     *,
     address: Address,
     interface: Interface = None,
@@ -69,18 +72,22 @@ def add(
         judge=_synced(name),
         leads_on=len(shares) > 1,
     )
-    if run(ctx, cluster, asked, manner) is None:
+    if ramp is None or only_plan:
+        run(ctx, cluster, asked, manner)
         return
-    for share in shares[1:]:
-        time.sleep(pause)
-        key = ("real_server", name, "weight")
-        what = f"real-server add {name}, weight {share}"
-        again = Asked(
-            what,
-            lambda text, _, key=key, share=share: with_value(text, key, share),  # type: ignore[misc]
-            leads_on=share != shares[-1],
-        )
-        run(ctx, cluster, again, Manner(yes=True, json=json_))
+    with as_one() as changes:
+        manner = replace(manner, tell=changes.append)
+        run(ctx, cluster, asked, manner)
+        for share in shares[1:]:
+            time.sleep(pause)
+            key = ("real_server", name, "weight")
+            what = f"real-server add {name}, weight {share}"
+            again = Asked(
+                what,
+                lambda text, _, key=key, share=share: with_value(text, key, share),  # type: ignore[misc]
+                leads_on=share != shares[-1],
+            )
+            run(ctx, cluster, again, replace(manner, yes=True))
 
 
 def _ramp(text: str | None, whole: int) -> Iterator[Any]:
@@ -220,15 +227,6 @@ def remove(
     from cluster.errors import RefusedError  # noqa: PLC0415
 
     manner = Manner(yes=yes, only_plan=only_plan, json=json_, diff=diff)
-    first = "" if dead or only_plan else f"real-server remove {name}: drain"
-    if first:
-        drained = _drained(ctx, cluster, first, (name, drain_for, force), manner, cut=cut, leads_on=True)
-        if not drained and not cut:
-            raise RefusedError(
-                f"{name} still has connections; it is drained and stays in the declaration",
-                cure=f"lbctl real-server remove {name} again later, or with --cut",
-            )
-        manner = Manner(yes=True, json=json_)
 
     def edit(text: str, before: "Declaration") -> str:
         one_of(before.real_server, name, "real server")
@@ -236,4 +234,19 @@ def remove(
 
     gone = frozenset({name}) if dead else frozenset[str]()
     judge = None if force or dead else _not_the_last(name)
-    run(ctx, cluster, Asked(f"real-server remove {name}", edit, dead=gone, judge=judge, goes_on=first), manner)
+    asked = Asked(f"real-server remove {name}", edit, dead=gone, judge=judge)
+    if only_plan:
+        run(ctx, cluster, asked, manner)
+        return
+    with as_one() as changes:
+        manner = replace(manner, tell=changes.append)
+        if not dead:
+            first = f"real-server remove {name}: drain"
+            drained = _drained(ctx, cluster, first, (name, drain_for, force), manner, cut=cut, leads_on=True)
+            if not drained and not cut:
+                raise RefusedError(
+                    f"{name} still has connections; it is drained and stays in the declaration",
+                    cure=f"lbctl real-server remove {name} again later, or with --cut",
+                )
+            asked, manner = replace(asked, goes_on=first), replace(manner, yes=True)
+        run(ctx, cluster, asked, manner)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.completion import hosts, modes
 from cli.output import as_json
 from cli.session import ClusterOption, cluster_file
 
@@ -27,8 +28,14 @@ class Rendered:
 def render(
     ctx: typer.Context,
     *,
-    host: Annotated[list[str] | None, typer.Option("--host", metavar="NAME", help="Only this one; repeatable.")] = None,
-    mode: Annotated[str | None, typer.Option("--mode", metavar="dr|tun|nat", help="As if this were declared.")] = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option("--host", metavar="NAME", help="Only this one; repeatable.", autocompletion=hosts),
+    ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option("--mode", metavar="dr|tun|nat", help="As if this were declared.", autocompletion=modes),
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write DIR/HOST/PATH.")] = None,
     show_secrets: Annotated[
         bool, typer.Option("--show-secrets", help="With --output: files with their secrets, for their owner only.")
@@ -51,12 +58,21 @@ def render(
     files = _files(_blueprint(cluster_file(ctx, cluster), mode, show_secrets=show_secrets), host or [])
     if output:
         _write(files, output)
-    elif json_:
-        as_json(
-            [{"host": r.host, "path": r.file.path, "mode": f"{r.file.mode:04o}", "text": r.file.text} for r in files]
-        )
-    else:
+    if json_:
+        as_json([_plain(rendered, output) for rendered in files])
+    elif not output:
         typer.echo("\n".join(f"# {r.host}: {r.file.path}\n{r.file.text}" for r in files), nl=False)
+
+
+def _plain(rendered: Rendered, output: Path | None) -> dict[str, str]:
+    """With the text, or with where it was written: there it may have its secrets."""
+    file = rendered.file
+    said = {"host": rendered.host, "path": file.path, "mode": f"{file.mode:04o}"}
+    return said | ({"file": str(_place(rendered, output))} if output else {"text": file.text})
+
+
+def _place(rendered: Rendered, folder: Path) -> Path:
+    return folder / rendered.host / rendered.file.path.removeprefix("/")
 
 
 def _blueprint(path: Path, mode: str | None, *, show_secrets: bool) -> "Blueprint":
@@ -91,7 +107,7 @@ def _write(files: Sequence[Rendered], folder: Path) -> None:
 
     try:
         for rendered in files:
-            path = folder / rendered.host / rendered.file.path.removeprefix("/")
+            path = _place(rendered, folder)
             path.parent.mkdir(parents=True, exist_ok=True)
             # Never readable by others, not even for the moment before the mode is set.
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)

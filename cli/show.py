@@ -2,12 +2,15 @@
 
 import difflib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cluster.difference import Action
 from cluster.parts import File
 from cluster.plan import Plan, Step
 from facts.redaction import redacted
+
+if TYPE_CHECKING:
+    from fleet.change import Outcome
 
 
 def as_lines(plan: Plan, texts: Mapping[str, Mapping[str, str]] | None = None) -> Iterator[tuple[str, str]]:
@@ -71,6 +74,21 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "told": dict(plan.told),
         "refused": dict(plan.refused),
         "notes": list(plan.notes),
+    }
+
+
+def outcome_as_json(what: str, wanted: Plan, done: "Outcome") -> dict[str, Any]:
+    """How a change ended. `what` it was the history says in the same words."""
+    report = done.report
+    return {
+        "what": what,
+        "plan": as_json(wanted),
+        "changed": report.changed,
+        "failed": report.failed,
+        "unreachable": dict(wanted.unreachable),
+        "remaining": as_json(report.remaining) if report.remaining else None,
+        "declared": done.declared,
+        "left": list(done.left),
     }
 
 

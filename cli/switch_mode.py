@@ -5,17 +5,14 @@ from typing import Annotated
 import typer
 
 from cli.changing import Asked, Cut, Diff, DrainFor, Json, Manner, OnlyPlan, Overwrite, Yes, drain, run
+from cli.completion import modes
 from cli.session import ClusterOption
-
-
-def _modes() -> list[str]:
-    return ["dr", "tun", "nat"]
 
 
 def switch_mode(
     ctx: typer.Context,
     mode: Annotated[
-        str | None, typer.Argument(metavar="dr|tun|nat", help="The new forwarding method.", autocompletion=_modes)
+        str | None, typer.Argument(metavar="dr|tun|nat", help="The new forwarding method.", autocompletion=modes)
     ] = None,
     *,
     drain_for: DrainFor = "10m",

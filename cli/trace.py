@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.completion import places, services
 from cli.session import ClusterOption, cluster_file
 
 if TYPE_CHECKING:
@@ -27,7 +28,13 @@ def trace(
     ctx: typer.Context,
     *,
     service: Annotated[
-        str, typer.Argument(metavar="SERVICE", help="A declared service.  [default: the first]", show_default=False)
+        str,
+        typer.Argument(
+            metavar="SERVICE",
+            help="A declared service.  [default: the first]",
+            show_default=False,
+            autocompletion=services,
+        ),
     ] = "",
     where: Annotated[
         str,
@@ -36,6 +43,7 @@ def trace(
             metavar="lab|here|HOST",
             help="Where the client is, as for `lbctl verify`.  [default: here; lab for a lab's cluster]",
             show_default=False,
+            autocompletion=places,
         ),
     ] = "",
     by: Annotated[

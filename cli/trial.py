@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.changing import OnlyPlan, Yes, confirmed
+from cli.completion import directors, modes, several_real_servers
 from cli.history import name_unasked
 from cli.session import ClusterOption, cluster_file, of
 
@@ -31,9 +32,15 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Mode = Annotated[str, typer.Option(metavar="dr|tun|nat", help="As if this were declared.", show_default=False)]
+Mode = Annotated[
+    str,
+    typer.Option(metavar="dr|tun|nat", help="As if this were declared.", show_default=False, autocompletion=modes),
+]
 Director = Annotated[
-    str | None, typer.Option("--director", metavar="NAME", help="Who serves. Default: the preferred one.")
+    str | None,
+    typer.Option(
+        "--director", metavar="NAME", help="Who serves. Default: the preferred one.", autocompletion=directors
+    ),
 ]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A table in ipvsadm's own format.")]
 
@@ -82,7 +89,12 @@ def start(
     ctx: typer.Context,
     *,
     mode: Mode = "",
-    servers: Annotated[str, typer.Option(metavar="NAME,NAME", help="Only these serve.", show_default=False)] = "",
+    servers: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,NAME", help="Only these serve.", show_default=False, autocompletion=several_real_servers
+        ),
+    ] = "",
     director: Director = None,
     only_plan: OnlyPlan = False,
     yes: Yes = False,

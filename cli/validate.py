@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.completion import declarations
 from cli.output import as_json, columns
 from cli.session import ClusterOption, cluster_file
 
@@ -29,7 +30,12 @@ def validate(
     *,
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="FILE", help="Declarations, where others are meant.", show_default=False),
+        typer.Argument(
+            metavar="FILE",
+            help="Declarations, where others are meant.",
+            show_default=False,
+            autocompletion=declarations,
+        ),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     cluster: ClusterOption = None,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.completion import places, several_real_servers
 from cli.output import as_json
 from cli.session import ClusterOption, cluster_file
 
@@ -26,13 +27,17 @@ def verify(
             help="Where clients are: the lab's client, this machine, a declared client, or a host that `ssh HOST` reaches."
             "  [default: here; lab for a lab's cluster]",
             show_default=False,
+            autocompletion=places,
         ),
     ] = "",
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="Connections to each endpoint.")] = 12,
     expect: Annotated[
         str,
         typer.Option(
-            metavar="NAME,NAME", help="Servers that should serve.  [default: all with a weight]", show_default=False
+            metavar="NAME,NAME",
+            help="Servers that should serve.  [default: all with a weight]",
+            show_default=False,
+            autocompletion=several_real_servers,
         ),
     ] = "",
     user: Annotated[str, typer.Option(metavar="NAME", help="MySQL's user.", show_default=False)] = "",

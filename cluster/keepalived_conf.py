@@ -76,7 +76,7 @@ def instances(texts: Iterable[str]) -> tuple[str, ...]:
 
 # Lines
 
-_DEFINITION = re.compile(r"\s*\$([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+DEFINITION = re.compile(r"\s*\$([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 _USE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$([A-Za-z_][A-Za-z0-9_]*)(?=\s|$)")
 _CONDITION = re.compile(r"\s*@(\^?)([^\s{}]+)\s*(.*)", re.DOTALL)
 _GENERATED = re.compile(r"\s*~(SEQ|LST)x?\(")
@@ -108,7 +108,7 @@ class _Lines:
             wanted = (condition[2] == self.instance) is not bool(condition[1])
             if wanted:
                 yield from self._line(place, condition[3], depth + 1)
-        elif definition := _DEFINITION.fullmatch(line):
+        elif definition := DEFINITION.fullmatch(line):
             self.defined[definition[1]] = definition[2].strip()
         elif _GENERATED.match(line):
             raise ConfError(place, "lines made by ~SEQ or ~LST are not read", cure="write them out, then import again")
@@ -204,7 +204,7 @@ def _unquoted(part: re.Match[str]) -> str:
 
 # Blocks
 
-_AT_THE_TOP = {
+AT_THE_TOP = {
     "global_defs",
     "static_ipaddress",
     "static_routes",
@@ -274,7 +274,7 @@ class _Builder:
 
     def _refuse_inside(self, words: tuple[str, ...], place: Place) -> None:
         around = self._stack[-1]
-        misplaced = words[0] in _AT_THE_TOP or (words[0] == "real_server" and around.words[:1] != ("virtual_server",))
+        misplaced = words[0] in AT_THE_TOP or (words[0] == "real_server" and around.words[:1] != ("virtual_server",))
         if len(self._stack) > 1 and misplaced:
             raise ConfError(
                 place,

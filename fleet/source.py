@@ -11,15 +11,8 @@ from cluster.lines import line_of
 from cluster.reading import Complaint, DeclarationError, read
 from cluster.rules import password_problem
 from cluster.vocabulary import Role
+from fleet.which import VARIABLE
 from templates import render
-
-DEFAULT = "inventory/galera.toml"
-VARIABLE = "LBCTL_CLUSTER"
-
-
-def path_of(given: str | None = None) -> Path:
-    """The declaration that is meant: the one given, else the environment's LBCTL_CLUSTER, else inventory/galera.toml."""
-    return Path(given or os.environ.get(VARIABLE) or DEFAULT)
 
 
 def text(path: Path) -> str:

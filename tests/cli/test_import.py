@@ -74,6 +74,28 @@ def test_a_file_that_is_there_stays(lbctl: Lbctl, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"<!DOCTYPE html>\n<p>hunter2</p>\n", ':1: this is no keepalived.conf: it begins with "<!DOCTYPE"'),
+        (b'# shop\nname = "hunter2"\n', ':2: this is no keepalived.conf: it begins with "name"'),
+        (b"hunter2\n", ":1: this is no keepalived.conf: what begins here"),
+        (b"\x1f\x8b\x08\x00hunter2", ":1: this is no keepalived.conf: it is no text"),
+    ],
+    ids=["a page", "TOML", "a password", "binary"],
+)
+def test_a_file_that_is_something_else(content: bytes, says: str, lbctl: Lbctl, tmp_path: Path) -> None:
+    file = tmp_path / "some.file"
+    file.write_bytes(content)
+    for files in ([file], [FOLDER / "how-to.conf", file]):
+        done = lbctl("import", *files, "--output", tmp_path / "x.toml", "--json")
+        assert done.exit_code == 2
+        assert f"{file}{says}" in done.stderr
+        assert "hunter2" not in done.output
+        assert not done.stdout
+        assert not (tmp_path / "x.toml").exists()
+
+
+@pytest.mark.parametrize(
     ("words", "says"),
     [
         (["none.conf"], "none.conf: No such file"),

@@ -23,6 +23,10 @@ CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 INCOMPLETE = ("MissingParameter", "BadOptionUsage", "NoArgsIsHelpError")
 """What a sentence may leave out, and a line to type may not: `lbctl director add` alone names the command."""
 STAND_INS = {"N": "1", "NAME": "db1", "FILE": "inventory/lab.toml", "HOST": "db1", "ADDRESS": "10.0.0.1"}
+NEVER_PARSED = {"--install-completion"}
+"""Parsing it does it at once, and it writes into the shell's files of whoever runs the tests. That there is such an option is
+looked up below.
+"""
 FOREIGN = {"--stats", "--rate", "--scheduler", "--sport", "--data", "--dont-release-vrrp"}
 """Options that stand alone on a page and are another program's: ipvsadm's, iptables', pyinfra's, keepalived's."""
 
@@ -58,6 +62,8 @@ def complaint(line: Line) -> str | None:
     """What lbctl's parser has against it."""
     words = [STAND_INS.get(word, word.split("\\|")[0]) for word in shlex.split(line.text.replace("\\|", "\\\\|"))[1:]]
     words = [word for word in words if word not in {"…", "..."}]
+    if set(words) & NEVER_PARSED:
+        return None
     command: Any = get_command(app)
     try:
         context = command.make_context("lbctl", words)
@@ -98,6 +104,13 @@ def test_most_of_the_guide_is_seen() -> None:
 )
 def test_what_lbctl_does_not_take_is_noticed(text: str) -> None:
     assert complaint(Line("a page", text, whole=True))
+
+
+def test_nothing_is_installed_into_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert complaint(Line("a page", "lbctl --install-completion", whole=True)) is None
+    assert list(tmp_path.iterdir()) == []
+    assert every_option() >= NEVER_PARSED
 
 
 def every_option() -> set[str]:

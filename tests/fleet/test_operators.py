@@ -25,9 +25,9 @@ LBCTL = str(Path(sys.executable).with_name("lbctl"))
 # Does what a command does that changes the cluster. Told "cut", it loses its connections first; told "done", it ends.
 OPERATOR = """\
 import fleet.green, sys
-from fleet import history, lock, source
+from fleet import history, lock, source, which
 from fleet.session import Session
-file = source.path_of()
+file = which.path_of()
 def say(note): print("note:", note, flush=True)
 with Session(source.blueprint(file), groups=("directors",)) as session:
     with lock.held(session, "trying", say), history.begin(session, "trying", None, source.text(file), say) as record:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cluster.errors import Exit, RequestError
-from fleet import source
+from fleet import source, which
 from tests.variants import PASSWORD, SECRET_FILE, Variant
 
 WITH_PASSWORD = Variant(vrrp="password").text
@@ -20,10 +20,10 @@ def file(tmp_path: Path) -> Path:
 
 def test_which_declaration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LBCTL_CLUSTER", raising=False)
-    assert source.path_of() == Path("inventory/galera.toml")
+    assert which.path_of() == Path("inventory/galera.toml")
     monkeypatch.setenv("LBCTL_CLUSTER", "other.toml")
-    assert source.path_of() == Path("other.toml")
-    assert source.path_of("given.toml") == Path("given.toml")
+    assert which.path_of() == Path("other.toml")
+    assert which.path_of("given.toml") == Path("given.toml")
 
 
 def test_one_that_cannot_be_read(tmp_path: Path) -> None:
