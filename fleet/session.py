@@ -6,7 +6,7 @@ Programs that use a Session import `fleet.green` before everything else.
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -114,8 +114,8 @@ class Session:
         if host.connected:
             host.disconnect()
 
-    def observe(self) -> dict[str, HostState | None]:
-        """Every host's state, asked side by side; None for one that gave none (`unreachable` then says why)."""
+    def observe(self, only: Collection[str] | None = None) -> dict[str, HostState | None]:
+        """Every host's state, or that of these, asked side by side; None for one that gave none (`unreachable` then says why)."""
 
         def one(name: str, host: Host) -> HostState | None:
             observation.forget(host)
@@ -126,10 +126,16 @@ class Session:
                 self.unreachable.setdefault(name, self._why(host, error.message.removeprefix(f"{name}: ")))
                 return None
 
-        hosts = self._hosts(self._state)
+        hosts = {name: host for name, host in self._hosts(self._state).items() if only is None or name in only}
         looks = {name: gevent.spawn(one, name, host) for name, host in hosts.items() if host.connected}
         gevent.joinall(list(looks.values()), raise_error=True)
         return {name: looks[name].value if name in looks else None for name in hosts}
+
+    def forget(self, *names: str) -> None:
+        """These were changed beside the steps: what a step saw of them is no longer true."""
+        for name, host in self._hosts(self._state).items():
+            if name in names:
+                observation.forget(host)
 
     def lines(self) -> Lines:
         """Lines to the directors that can be asked. They stay as they are while steps are taken."""

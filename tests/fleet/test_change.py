@@ -46,7 +46,7 @@ def test_a_port_that_was_given_up_is_not_said_to_be_used(gone: bool, monkeypatch
     before = moved(inactive=1)
     session = Looks(before, without_ports(before) if gone else before)
 
-    def deployed(session: Looks, wanted: Plan, _progress: object) -> Report:
+    def deployed(session: Looks, wanted: Plan, _progress: object, **_: object) -> Report:
         return Report(seen=session.observe(), remaining=wanted)
 
     monkeypatch.setattr(deployment, "carry_out", deployed)
