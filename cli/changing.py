@@ -126,10 +126,7 @@ def run(ctx: typer.Context, cluster: str | None, asked: Asked, manner: Manner) -
     if not manner.json:
         printing.which(change.blueprint.declaration, change.blueprint.former)
     with Session(change.blueprint, overwrite=manner.overwrite, interrupted=printing.interrupted) as session:
-        if not manner.only_plan:
-            # Hosts that another operator's command is at work on would be waited for.
-            lock.refuse_if_held(session)
-        seen = session.observe()
+        seen = session.observe() if manner.only_plan else lock.observe_unless_held(session)
         wanted = plan(session.blueprint, seen, session.unreachable)
         if asked.judge and not wanted.none_asked:
             asked.judge(session.blueprint, seen)

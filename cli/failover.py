@@ -80,12 +80,14 @@ def failover(
 
 
 def _show(wanted: "Move", *, as_json_: bool) -> None:
+    from cluster.failover import gate  # noqa: PLC0415 (loaded late)
+
     if as_json_:
         as_json({"from": wanted.source, "to": wanted.target})
         return
     typer.echo(f"""{wanted.source} holds the addresses; {wanted.target} would take over:
   1     both: each client's new connections go to one server for now: {wanted.target} sends one that has just begun there, too
-  gate  {wanted.target} knows which client goes where, and every established connection of {wanted.source}
+  gate  {gate(wanted)}
   2     {wanted.source}: keepalived restarts; the kernel forwards until {wanted.target} answers for the addresses
   gate  {wanted.target} holds the addresses
   3     both: new connections are spread as declared again

@@ -100,7 +100,7 @@ def listener(change: Change, *, as_json: bool) -> Listener:
             last[0] = text
             console.print(f"  … waits ({seconds:.0f} s): {text}", style="dim")
 
-    return Listener(steps(as_json), declared, waiting)
+    return Listener(steps(as_json), declared, waiting, note(as_json))
 
 
 def outcome(wanted: Plan, done: Outcome) -> None:

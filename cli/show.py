@@ -19,21 +19,27 @@ def as_lines(plan: Plan, texts: Mapping[str, Mapping[str, str]] | None = None) -
         yield "red", f"{host} cannot be reached and is left out: {why}"
     for host, why in plan.hand_edited.items():
         yield "red", f"{host}: {why}"
-    shown: dict[tuple[str, ...], str] = {}
-    for number, step in enumerate(plan.steps, start=1):
-        yield "bold", f"{number}. {step.title}"
-        for host, changes in step.changes.items():
-            for change in changes:
-                yield ("green" if change.action is Action.BUILD else "yellow"), f"     {host:<8} {change.what}"
-                if texts is not None and change.kind == "file":
-                    lines = _difference(host, change.item, texts.get(host, {}), gone=change.action is Action.REMOVE)
-                    yield from _once(shown, host, change.item.path, list(lines))
+    yield from _steps(plan, texts)
     for host, what in plan.told.items():
         yield "red", f"{host}: {what}"
     for note in plan.notes:
         yield "cyan", note
     if plan.is_empty:
         yield _nothing_to_do(plan)
+
+
+def _steps(plan: Plan, texts: Mapping[str, Mapping[str, str]] | None) -> Iterator[tuple[str, str]]:
+    shown: dict[tuple[str, ...], str] = {}
+    for number, step in enumerate(plan.steps, start=1):
+        yield "bold", f"{number}. {step.title}"
+        if step.gate:
+            yield "cyan", f"     {'gate':<8} {step.gate}"
+        for host, changes in step.changes.items():
+            for change in changes:
+                yield ("green" if change.action is Action.BUILD else "yellow"), f"     {host:<8} {change.what}"
+                if texts is not None and change.kind == "file":
+                    lines = _difference(host, change.item, texts.get(host, {}), gone=change.action is Action.REMOVE)
+                    yield from _once(shown, host, change.item.path, list(lines))
 
 
 def _nothing_to_do(plan: Plan) -> tuple[str, str]:
@@ -96,6 +102,7 @@ def _step(step: Step) -> dict[str, Any]:
     return {
         "work": step.work,
         "title": step.title,
+        "gate": step.gate or None,
         "hosts": {
             host: [{"thing": c.thing, "action": c.action, "kind": c.kind, "what": c.what} for c in changes]
             for host, changes in step.changes.items()

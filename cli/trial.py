@@ -113,7 +113,7 @@ def start(
 
         declaration = at.session.blueprint.declaration
         chosen = manual.chosen_servers(declaration, servers)
-        lock.refuse_if_held(at.session)
+        lock.refuse_if_held(at.session, at.seen)
         _answers(at, at.director)
         manual.refuse(declaration, at.director, at.seen)
         wanted = trial.preparation(at.session, at.seen, at.director, chosen)

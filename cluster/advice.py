@@ -13,8 +13,8 @@ _ADVICE: list[Advice] = []
 WAIT_TIMEOUT = 28800
 """Seconds after which MySQL closes a silent connection (its manual, wait_timeout)."""
 
-_CROSSING = 8
-"""Seconds after which established connections had crossed to a director that came back (measured: none was cut)."""
+_SPARE = 10
+"""Seconds beyond `connections.copy_every` in which a director that came back has surely got all connections."""
 
 
 def _advice(function: Advice) -> Advice:
@@ -83,11 +83,12 @@ def _failover(d: Declaration) -> Iterator[Problem]:
         return
     if not d.vrrp.synchronise_connections:
         yield ("vrrp", "synchronise_connections"), "a failover cuts every established connection"
-    if d.vrrp.preempt and d.vrrp.preempt_delay < _CROSSING:
+    crossing = d.connections.copy_every + _SPARE
+    if d.vrrp.preempt and d.vrrp.preempt_delay < crossing and d.vrrp.synchronise_connections:
         yield (
             ("vrrp", "preempt_delay"),
             "a director that comes back takes over before connections have crossed to it, and cuts them; "
-            f"{_CROSSING}s and more is safe",
+            f"{crossing:g}s and more is safe (connections.copy_every, and a bit)",
         )
     if d.vrrp.version == 2:  # noqa: PLR2004 (VRRP version)
         gap = 3 * d.vrrp.advertise_every

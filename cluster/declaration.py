@@ -100,8 +100,9 @@ class Vrrp(_Strict):
     password: Secret | None = None
     preempt: Switch = False
     """True is the seed's automatic failback; it costs a second move for each failure."""
-    preempt_delay: Seconds = 30
-    """With preempt: how long a director that came back waits, so that connections have crossed to it."""
+    preempt_delay: Seconds = 90
+    """With preempt: how long a director that came back waits, so that connections have crossed to it: longer than
+    `connections.copy_every`, after which the other one copies again those that it had copied before."""
     announce_every: Seconds = 30
     """How often the active director says again, by gratuitous ARP, that the addresses are its own."""
     unicast: Switch = False

@@ -1,4 +1,4 @@
-"""A planned failover: whether it may begin, and what it has cost. Pure."""
+"""Another director takes over as planned: whether it may begin, and what it has cost. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,8 +6,11 @@ from ipaddress import IPv4Address
 
 from cluster.declaration import Declaration
 from cluster.errors import RefusedError, RequestError
+from cluster.footprint import Blueprint
+from cluster.keepalived import fading
 from cluster.observed import HostState
 from cluster.order import is_active, runs_keepalived, unsettled
+from cluster.table import spread
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,42 @@ def move(declaration: Declaration, seen: Mapping[str, HostState | None], to: str
             f"{heir} would take over, by its priority, not {to}",
             cure="change their priorities in the declaration, deploy",
         )
-    state = directors[heir]
-    against = unsettled(declaration, heir, state, [directors[source]]) or lacks(state, directors[source])
+    state = spread(declaration, heir, directors[heir])
+    former = fading(declaration, heir, (service.endpoint for service in state.services))
+    against = unsettled(declaration, heir, state, [directors[source]], former) or lacks(state, directors[source])
     if against:
         raise RefusedError(f"{heir} cannot serve yet: {against}", cure="lbctl deploy")
     return Move(source, heir)
+
+
+def handed_on(blueprint: Blueprint, leaver: str, seen: Mapping[str, HostState | None]) -> Move | None:
+    """To whom a director that stops for good hands over what clients use. None where there is nothing to hand over, or nobody: it
+    holds nothing, one that stays holds it, too, nobody stays, or connections are not copied between directors.
+
+    Raises RefusedError where nobody who stays can serve yet.
+    """
+    before = blueprint.former or blueprint.declaration
+    # One that comes with the same change does not run yet; another one that leaves is no heir.
+    staying = [name for name in blueprint.declaration.director if name in before.director.keys() - blueprint.leaving]
+    theirs = {name: state for name in (*staying, leaver) if (state := seen.get(name))}
+    holders = [name for name, state in theirs.items() if is_active(before, state)]
+    if holders != [leaver] or not staying or not before.vrrp.synchronise_connections:
+        return None
+    return move(before, theirs, None)
+
+
+def gate(wanted: Move) -> str:
+    """What holds before the active director lets go."""
+    return f"{wanted.target} knows which client goes where, and every established connection of {wanted.source}"
+
+
+def gate_of_leaving(blueprint: Blueprint, leaver: str, seen: Mapping[str, HostState | None]) -> str:
+    """What must hold before a director stops for good, as far as can be said now; "" where nothing is handed over."""
+    try:
+        wanted = handed_on(blueprint, leaver, seen)
+    except RefusedError as error:
+        return f"does not hold now: {error.message}"
+    return gate(wanted) if wanted else ""
 
 
 def lacks(heir: HostState, source: HostState) -> str | None:

@@ -31,6 +31,7 @@ from enum import StrEnum
 from cluster import interfaces
 from cluster.binding import silent_ports
 from cluster.difference import Action, Difference, differences
+from cluster.failover import gate_of_leaving
 from cluster.footprint import Blueprint
 from cluster.keepalived import Endpoint
 from cluster.manual import Leftovers, cleared, leftovers
@@ -62,6 +63,8 @@ class Step:
     work: Work
     title: str
     changes: Mapping[str, tuple[Difference, ...]]
+    gate: str = ""
+    """What is waited for before it, where that is not seen to by what is done in it."""
 
 
 STOP = (
@@ -227,7 +230,8 @@ class _Planner:
         }
         before = self.blueprint.former or self.blueprint.declaration
         for name in sorted(runs, key=lambda name: is_active(before, runs[name])):
-            yield Step(Work.LEAVE, f"director {name} stops for good", {name: LEAVE})
+            gate = gate_of_leaving(self.blueprint, name, directors)
+            yield Step(Work.LEAVE, f"director {name} stops for good", {name: LEAVE}, gate)
 
     def withdrawing(self, asked: Mapping[str, HostState]) -> Iterator[Step]:
         """Former places of services are given up, unless clients are connected there."""

@@ -9,7 +9,7 @@ Not drift: a declared server that is not in the table. It fails its check, and o
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from cluster.declaration import Declaration
@@ -94,6 +94,15 @@ def not_sticking(declaration: Declaration, director: str, seen: HostState) -> It
     """`seen`: before `sticking` or after it."""
     for service in _not_persistent(declaration, director, seen):
         yield _edited(service.endpoint, service.scheduler)
+
+
+def spread(declaration: Declaration, director: str, seen: HostState) -> HostState:
+    """As after `not_sticking`: what a command that was killed amid `sticking` left is undone by the next one like it."""
+    left = {_key(service.endpoint) for service in _not_persistent(declaration, director, seen)}
+    services = (
+        replace(s, persistence=None, granularity=None) if _key(s.endpoint) in left else s for s in seen.services
+    )
+    return replace(seen, services=tuple(services))
 
 
 def _not_persistent(declaration: Declaration, director: str, seen: HostState) -> Iterator[SeenService]:

@@ -131,7 +131,7 @@ MEANING: dict[str, str] = {
     "vrrp.advertise_every": "A director's crash is noticed after three of these and a bit: 0.7 s. Less is noticed sooner, and on a busy machine takes late ones for a crash.",
     "vrrp.password": "Version 2 only.",
     "vrrp.preempt": "The preferred director takes over again when it is back: the how-to's automatic failback. A second move for each failure.",
-    "vrrp.preempt_delay": "With `preempt`: how long it waits, so that connections have crossed to it. Without the wait they are cut.",
+    "vrrp.preempt_delay": "With `preempt`: how long it waits, so that connections have crossed to it: longer than `connections.copy_every`. Without the wait they are cut.",
     "vrrp.unicast": "Advertisements go to the other directors by unicast, for networks without multicast.",
     "vrrp.synchronise_connections": "Established connections are copied to the other director. Without it a failover cuts all of them.",
     "vrrp.password.file": "A file, relative to the declaration's folder.",

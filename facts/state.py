@@ -1,7 +1,7 @@
 """The state of a host, by one remote command."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from shlex import quote
 from typing import Any
 
@@ -49,16 +49,17 @@ class State(FactBase["HostState | BusyError | None"]):
         return None
 
 
-def look(host: Host, asked: Question) -> HostState | None:
+def look(host: Host, asked: Question, busy: Callable[[], None] = lambda: None) -> HostState | None:
     """The state of `host`; None when it could not be had (pyinfra has said why, and counts the host as failed).
 
-    Raises BusyError when an earlier run does not come to its end there. The script goes through standard input: in the command
-    line it would fill logs with kilobytes of shell.
+    Raises BusyError when an earlier run does not come to its end there; `busy` is told while that is waited for. The script goes
+    through standard input: in the command line it would fill logs with kilobytes of shell.
     """
     deadline = time.monotonic() + BUSY_LIMIT
     while isinstance(found := host.get_fact(State, asked, _stdin=script(asked), _timeout=OWN_LIMIT), BusyError):
         if time.monotonic() > deadline:
             raise found
+        busy()
         time.sleep(1)
     return found
 

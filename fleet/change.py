@@ -3,17 +3,21 @@ longer needed taken away when nobody uses it.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 
 from cluster.change import LAST, Change, Wait, replace_drained, wait
-from cluster.errors import HostError
+from cluster.errors import HostError, RefusedError
+from cluster.failover import Move, gate, handed_on
 from cluster.observed import HostState
 from cluster.plan import Plan, Step, Work, plan
 from cluster.vocabulary import Role
-from fleet import deployment
+from fleet import deployment, failover
 from fleet.deployment import Progress, Report
+from fleet.lock import Say, silent
 from fleet.session import Result, Session
+from operations.thing import SETTLE
 
 LOOK_EVERY = 2
 """Seconds between two looks at connections that are waited for."""
@@ -38,6 +42,7 @@ class Listener:
     declared: Callable[[], None] = lambda: None
     waiting: Callable[[tuple[str, ...], float], None] = lambda _left, _seconds: None
     """What is left, and for how long it was waited for."""
+    say: Say = silent
 
 
 def carry_out(
@@ -49,11 +54,16 @@ def carry_out(
 ) -> Outcome:
     """From what is there to what is declared after the change. Stopped anywhere, the same again goes on from there.
 
-    `seen`: what the plan was made from, a moment ago.
+    `seen`: what the plan was made from, a moment ago. Raises RefusedError where the active director is to leave and nobody can
+    take over without a loss.
     """
     done = Outcome()
     first = replace(wanted, steps=tuple(step for step in wanted.steps if step.work not in LAST))
-    done.report = deployment.carry_out(session, first, _declaring(change, done, listener))
+
+    def around(step: Step) -> AbstractContextManager[None]:
+        return _handing_over(session, step, listener.say)
+
+    done.report = deployment.carry_out(session, first, _declaring(change, done, listener), around=around)
     unfit = [name for name in change.blueprint.group(Role.DIRECTOR) if name in done.report.failed]
     if unfit:
         return done
@@ -94,6 +104,42 @@ def _declare(change: Change, done: Outcome, listener: Listener) -> None:
         save(change)
         done.declared = True
         listener.declared()
+
+
+@contextmanager
+def _handing_over(session: Session, step: Step, say: Say) -> Iterator[None]:
+    """A step in which the active director leaves costs clients as little as a failover."""
+    found = _heir(session, next(iter(step.changes))) if step.work is Work.LEAVE else None
+    if found is None:
+        yield
+        return
+    wanted, seen = found
+    before = session.blueprint.former or session.blueprint.declaration
+    say(f"waits until {gate(wanted)}")
+    try:
+        with failover.prepared(session, before, wanted, seen, say):
+            yield
+    finally:
+        # The tables are as before again; what the step has seen of them in between is not.
+        session.forget(wanted.source, wanted.target)
+
+
+def _heir(session: Session, leaver: str) -> tuple[Move, Mapping[str, HostState | None]] | None:
+    """Who takes over from a director that leaves, and what was seen then; None where nothing is handed over. Waits until somebody
+    can. Raises RefusedError.
+    """
+    directors, began = session.blueprint.group(Role.DIRECTOR), time.monotonic()
+    while True:
+        seen = session.observe(directors)
+        try:
+            wanted = handed_on(session.blueprint, leaver, seen)
+        except RefusedError:
+            # A step before may have restarted a server, and each director finds it alive again in its own time.
+            if time.monotonic() - began > SETTLE:
+                raise
+            time.sleep(LOOK_EVERY)
+        else:
+            return (wanted, seen) if wanted else None
 
 
 def _waited(

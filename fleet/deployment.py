@@ -1,6 +1,7 @@
 """A deploy: look, plan, do the plan step by step, look again."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from cluster.difference import Action
@@ -13,6 +14,8 @@ from operations.thing import hand_edited
 
 Progress = Callable[[Step, Mapping[str, Result] | None], None]
 """Told of each step: when it begins (None) and with its results."""
+Around = Callable[[Step], AbstractContextManager[object]]
+"""What surrounds a step. Where it raises at its beginning the step is not taken, nor any after it."""
 
 
 @dataclass
@@ -46,17 +49,24 @@ def _silent(step: Step, results: Mapping[str, Result] | None) -> None:
     """Nobody listens."""
 
 
-def carry_out(session: Session, wanted: Plan, progress: Progress = _silent) -> Report:
+def _nothing(step: Step) -> AbstractContextManager[object]:
+    del step
+    return nullcontext()
+
+
+def carry_out(session: Session, wanted: Plan, progress: Progress = _silent, *, around: Around = _nothing) -> Report:
     """Does what the plan says. A host that fails is left out from then on; the others go on as far as is safe."""
     report = Report()
     for step in wanted.steps:
         names = [name for name in step.changes if name not in report.failed]
         if not names:
             continue
-        progress(step, None)
-        with session.interrupts.after_this():
-            results = session.run(names, _WORK[step.work])
-            progress(step, results)
+        with around(step):
+            # What surrounds it may have taken its time: whoever listens has the last word before it.
+            progress(step, None)
+            with session.interrupts.after_this():
+                results = session.run(names, _WORK[step.work])
+                progress(step, results)
         for name, result in results.items():
             if result.changed:
                 report.changed.setdefault(name, []).extend(result.done)

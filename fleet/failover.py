@@ -1,28 +1,24 @@
 """A planned failover, watched: the connection tables are equal first, then the active director hands over."""
 
-import time
-from collections.abc import Mapping
-from ipaddress import IPv4Address
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import gevent
 
-from cluster.errors import HostError, RefusedError
-from cluster.failover import Cost, Known, Move, clients_by_server, known, of_clients
+from cluster.declaration import Declaration
+from cluster.errors import HostError
+from cluster.failover import Cost, Known, Move
 from cluster.keepalived import floating_addresses
 from cluster.observed import HostState
-from cluster.vocabulary import Mode, ReturnPath
-from fleet.line import Answer, Line
+from fleet.equal import equal, known_to
+from fleet.line import Answer
 from fleet.lock import Say
 from fleet.session import Session
-from fleet.sticking import CONNECTIONS, clients_stick
+from fleet.sticking import clients_stick
 
-EQUAL_WITHIN = 60
-"""Seconds for the passive director to learn of all connections."""
 RESTART_LIMIT = 90
 """Seconds for keepalived to stop, which takes as long as it forwards for its heir, and to start again."""
-ASKED_AT_MOST = 200
-"""Connections that one server is asked about."""
 TAKEN_WITHIN = 12
 """Seconds for the passive director to take over."""
 
@@ -34,18 +30,39 @@ def carry_out(
 
     `seen`: what `move` was found from.
     """
-    if not session.blueprint.declaration.vrrp.synchronise_connections:
-        return _handed_over(session, move, say, force=force)
-    with clients_stick(session, move, seen, say):
-        return _handed_over(session, move, say, force=force)
+    declaration = session.blueprint.declaration
+    with prepared(session, declaration, move, seen, say, force=force) as before:
+        return _handed_over(session, move, before)
 
 
-def _handed_over(session: Session, move: Move, say: Say, *, force: bool) -> Cost:
-    lines = session.lines()
-    source, target = lines[move.source], lines[move.target]
-    before = _equal(session, move, source, target, say, force=force)
-    floating = floating_addresses(session.blueprint.declaration)
-    watch = gevent.spawn(target.tell, _watch(str(floating[0])))
+@contextmanager
+def prepared(
+    session: Session,
+    declaration: Declaration,
+    move: Move,
+    seen: Mapping[str, HostState | None],
+    say: Say,
+    *,
+    force: bool = False,
+) -> Iterator[Known]:
+    """The block in which directors change places, whichever way: no connection is lost by it. Gives those that both know.
+
+    `declaration`: what they serve by; `seen`: what `move` was found from. Raises RefusedError, before the block, if the passive
+    director does not know all connections, unless `force`.
+    """
+    if not declaration.vrrp.synchronise_connections:
+        say("connections are not synchronised (vrrp.synchronise_connections): established ones are cut")
+        yield known_to(session.connect(move.source), declaration)
+        return
+    with clients_stick(session, declaration, move, seen, say):
+        yield equal(session, declaration, move, say, force=force)
+
+
+def _handed_over(session: Session, move: Move, before: Known) -> Cost:
+    """`before`: the connections that both knew."""
+    declaration = session.blueprint.declaration
+    source, target = session.connect(move.source), session.connect(move.target)
+    watch = gevent.spawn(target.tell, _watch(str(floating_addresses(declaration)[0])))
     # The watch has begun before anything stops.
     gevent.sleep(0.5)
     # One job of systemd: whatever becomes of this program meanwhile, keepalived runs again afterwards, as a backup.
@@ -56,9 +73,9 @@ def _handed_over(session: Session, move: Move, say: Say, *, force: bool) -> Cost
             f"{move.source}: keepalived did not stop and start again: {restarted.failed}; {move.target} holds the addresses",
             cure="lbctl deploy starts it",
         )
-    now = _known(session, target)
+    now = known_to(target, declaration)
     # What ended meanwhile has ended on the old one as well, which went on counting.
-    alive = before & (_known(session, source) | now)
+    alive = before & (known_to(source, declaration) | now)
     return Cost(max(0.0, seconds - 0.5), len(alive), len(alive & now))
 
 
@@ -84,61 +101,3 @@ def _taken(watch: Any, move: Move) -> float:
             cure="lbctl plan says how things stand",
         )
     return int(answer.lines[0]) / 1000
-
-
-def _known(session: Session, line: Line) -> Known:
-    answer = line.tell(CONNECTIONS)
-    if answer.failed:
-        raise HostError(f"a director does not show its connections: {answer.failed}; nothing was changed")
-    return of_clients(known(answer.lines), session.blueprint.declaration)
-
-
-def _stand(session: Session, connections: Known) -> Known:
-    """Of connections that a director remembers, those that stand at their server. Others have ended where it could not see that:
-    on the way through another director, which was active then.
-    """
-    declaration = session.blueprint.declaration
-    if declaration.nat.return_path is ReturnPath.SNAT and declaration.mode is Mode.NAT:
-        return connections  # servers see no clients
-    ended = set()
-    by_server = clients_by_server(connections)
-    for name, server in declaration.real_server.items():
-        places = sorted(by_server.get(server.address, ()))
-        if not 0 < len(places) <= ASKED_AT_MOST:
-            continue
-        wanted = " or ".join(f"dst {place}" for place in places)
-        answer = session.connect(name).tell(f"ss -Htn state established '( {wanted} )'\n")
-        there = {words[3] for words in map(str.split, answer.lines) if len(words) > 3}  # noqa: PLR2004 (queues, two ends)
-        ended |= set() if answer.failed else {(server.address, place) for place in places if place not in there}
-    return frozenset(c for c in connections if not ended & _at(c))
-
-
-def _at(connection: tuple[str, ...]) -> set[tuple[IPv4Address, str]]:
-    ((server, places),) = clients_by_server(frozenset({connection})).items()
-    return {(server, place) for place in places}
-
-
-def _equal(session: Session, move: Move, source: Line, target: Line, say: Say, *, force: bool) -> Known:
-    """The connections that both know, once the passive director knows all that the active one has."""
-    if not session.blueprint.declaration.vrrp.synchronise_connections:
-        say("connections are not synchronised (vrrp.synchronise_connections): established ones are cut")
-        return _known(session, source)
-    deadline = time.monotonic() + EQUAL_WITHIN
-    while True:
-        there = _known(session, source)
-        missing = there - _known(session, target)
-        # Those that ended between the two looks are not missing.
-        missing = _stand(session, missing & _known(session, source))
-        if not missing:
-            return there
-        if time.monotonic() > deadline:
-            break
-        time.sleep(1)
-    if not force:
-        raise RefusedError(
-            f"after {EQUAL_WITHIN} s {move.target} does not know {len(missing)} of {len(there)} connections of {move.source}: "
-            "they would be cut; nothing was changed",
-            cure="is UDP 8848 let through between directors? --force hands over all the same",
-        )
-    say(f"{move.target} does not know {len(missing)} of {len(there)} connections")
-    return there

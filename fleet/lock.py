@@ -3,15 +3,17 @@
 Each host has a lock of its own for single scripts (`cluster.parts.LOCK`); this one keeps two operators from following two plans.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from os import getpid
 
 import gevent
+from gevent.event import Event
 
 from cluster.errors import HostError, RefusedError
 from cluster.history import SIGN_EVERY, Lock, Owner, SeenLock, locks, refusal, tidy
+from cluster.observed import HostState
 from facts import here
 from fleet.line import Answer, Line, Lines, tell_all
 from fleet.session import Session
@@ -19,6 +21,8 @@ from operations import keeping
 
 Say = Callable[[str], None]
 """Told what an operator should know, and what stops nothing."""
+Seen = Mapping[str, HostState | None]
+"""Of each host what was seen; None where nothing was."""
 
 
 def silent(note: str) -> None:
@@ -149,11 +153,47 @@ def why_stale(lock: Lock) -> str:
 # Looking at it, and taking it away
 
 
-def refuse_if_held(session: Session) -> None:
-    """Before a plan is made and a question asked: raises RefusedError if the lock is held. To take it decides all the same."""
-    for lock in found_on(session.lines(), {}):
-        if not lock.has_ended(here.machine(), here.runs):
-            raise _refused(lock)
+def observe_unless_held(session: Session) -> Seen:
+    """The first look at all hosts, before a plan is made and a question asked. It shows the lock as well.
+
+    Raises RefusedError if that is held. To take it decides all the same.
+    """
+    doubt = Event()
+
+    def told(state: HostState | None) -> None:
+        if state is None or _at_work(locks({"": state.lock})):
+            doubt.set()
+
+    looking = gevent.spawn(session.observe, told=told)
+    try:
+        gevent.wait([looking, doubt], count=1)
+        if doubt.is_set():
+            # Hosts that another operator's command is at work on are not waited for, and all directors say what they have.
+            _refuse(found_on(session.lines(), {}))
+        seen: Seen = looking.get()
+    finally:
+        looking.kill()
+    # Let go in between: what was seen is of a moment amid that change.
+    return session.observe() if _at_work(_of_directors(session, seen)) else seen
+
+
+def refuse_if_held(session: Session, seen: Seen) -> None:
+    """Raises RefusedError if the lock was held when hosts were looked at, a moment ago."""
+    _refuse(_of_directors(session, seen))
+
+
+def _of_directors(session: Session, seen: Seen) -> tuple[Lock, ...]:
+    return locks({name: state.lock for name in session.blueprint.declaration.director if (state := seen.get(name))})
+
+
+def _refuse(found: Iterable[Lock]) -> None:
+    if lock := _at_work(found):
+        raise _refused(lock)
+
+
+def _at_work(found: Iterable[Lock]) -> Lock | None:
+    """The first of these whose owner is not known to be gone."""
+    return next((lock for lock in found if not lock.has_ended(here.machine(), here.runs)), None)
 
 
 def found(session: Session) -> tuple[Lock, ...]:

@@ -6,7 +6,7 @@ Programs that use a Session import `fleet.green` before everything else.
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -114,22 +114,38 @@ class Session:
         if host.connected:
             host.disconnect()
 
-    def observe(self) -> dict[str, HostState | None]:
-        """Every host's state, asked side by side; None for one that gave none (`unreachable` then says why)."""
+    def observe(
+        self, only: Collection[str] | None = None, *, told: Callable[[HostState | None], None] = lambda _: None
+    ) -> dict[str, HostState | None]:
+        """Every host's state, or that of these, asked side by side; None for one that gave none (`unreachable` then says why).
+
+        `told` hears of each state as it comes; None: one cannot be had while somebody's script is at work there.
+        """
 
         def one(name: str, host: Host) -> HostState | None:
             observation.forget(host)
             try:
                 with ctx_state.use(self._state), ctx_host.use(host):
-                    return observation.seen(host)
+                    found = observation.seen(host, lambda: told(None))
             except NoAnswerError as error:
                 self.unreachable.setdefault(name, self._why(host, error.message.removeprefix(f"{name}: ")))
                 return None
+            told(found)
+            return found
 
-        hosts = self._hosts(self._state)
+        hosts = {name: host for name, host in self._hosts(self._state).items() if only is None or name in only}
         looks = {name: gevent.spawn(one, name, host) for name, host in hosts.items() if host.connected}
-        gevent.joinall(list(looks.values()), raise_error=True)
+        try:
+            gevent.joinall(list(looks.values()), raise_error=True)
+        finally:
+            gevent.killall(list(looks.values()))  # where nobody waits for them any more
         return {name: looks[name].value if name in looks else None for name in hosts}
+
+    def forget(self, *names: str) -> None:
+        """These were changed beside the steps: what a step saw of them is no longer true."""
+        for name, host in self._hosts(self._state).items():
+            if name in names:
+                observation.forget(host)
 
     def lines(self) -> Lines:
         """Lines to the directors that can be asked. They stay as they are while steps are taken."""

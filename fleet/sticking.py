@@ -12,9 +12,11 @@ from contextlib import contextmanager
 
 import gevent
 
+from cluster.declaration import Declaration
 from cluster.failover import Known, Move, stuck
 from cluster.observed import HostState
 from cluster.table import Mend, not_sticking, sticking
+from fleet.equal import CONNECTIONS
 from fleet.line import Line, Lines, tell_all
 from fleet.lock import Say
 from fleet.session import Session
@@ -26,15 +28,19 @@ LEARN = 3
 """Seconds in which a client that often makes connections has made one."""
 EQUAL_WITHIN = 10
 """Seconds for the other director to know which client goes where."""
-CONNECTIONS = "[ ! -r /proc/net/ip_vs_conn ] || cat /proc/net/ip_vs_conn\n"
 
 
 @contextmanager
-def clients_stick(session: Session, move: Move, seen: Mapping[str, HostState | None], say: Say) -> Iterator[None]:
-    """From when both directors know where each client goes, to the end of the block. A deploy undoes it, too."""
-    lines = {name: line for name, line in session.lines().items() if name in (move.source, move.target)}
+def clients_stick(
+    session: Session, declaration: Declaration, move: Move, seen: Mapping[str, HostState | None], say: Say
+) -> Iterator[None]:
+    """From when both directors know where each client goes, to the end of the block. A deploy undoes it, too.
+
+    `declaration`: what they serve by, which is not the session's while one of them leaves the cluster.
+    """
+    # One that leaves is none of the session's lines, which are to directors that are declared.
+    lines = {name: session.connect(name) for name in (move.source, move.target)}
     states = {name: state for name in lines if (state := seen.get(name))}
-    declaration = session.blueprint.declaration
     undo = {name: list(not_sticking(declaration, name, state)) for name, state in states.items()}
     try:
         if any(undo.values()):

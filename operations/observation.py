@@ -5,7 +5,7 @@ Here one look serves all operations of a host until one of them changes somethin
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
@@ -66,15 +66,15 @@ def asked_of(plan: Blueprint, name: str) -> Question:
     )
 
 
-def seen(host: Host) -> HostState:
-    """The host's state: from memory while it is good. Raises NoAnswerError."""
+def seen(host: Host, busy: Callable[[], None] = lambda: None) -> HostState:
+    """The host's state: from memory while it is good. Raises NoAnswerError. `busy`: as of `facts.state.look`."""
     memory = _memory(host)
     with memory.lock:
         if memory.silent:
             raise NoAnswerError(memory.silent)
         if memory.state is None or time.monotonic() - memory.at > FRESH:
             try:
-                memory.state = look(host, asked_of(blueprint(host), name_of(host)))
+                memory.state = look(host, asked_of(blueprint(host), name_of(host)), busy)
             except BusyError as error:
                 memory.state, memory.silent = None, f"{name_of(host)}: {error}; nothing was changed by this one"
                 raise NoAnswerError(memory.silent) from error

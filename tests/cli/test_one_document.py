@@ -85,7 +85,7 @@ class Hosts:
     def session(self, blueprint: Blueprint, **_: Any) -> Any:
         answers = healthy(Blueprint(blueprint.former or blueprint.declaration, blueprint.render))
         seen = {name: answers.states.get(name) for role in Role for name in blueprint.group(role)}
-        return nullcontext(SimpleNamespace(blueprint=blueprint, unreachable={}, observe=lambda: seen))
+        return nullcontext(SimpleNamespace(blueprint=blueprint, unreachable={}, observe=lambda *_, **__: seen))
 
     def carry_out(self, _session: Any, wanted: Change, *_: Any) -> Outcome:
         self.changes.append(wanted.what)
@@ -118,7 +118,7 @@ def hosts(monkeypatch: pytest.MonkeyPatch, declaration: Path) -> Hosts:
     monkeypatch.setitem(sys.modules, "fleet.green", ModuleType("fleet.green"))
     for where, name, instead in (
         (session, "Session", made.session),
-        (lock, "refuse_if_held", lambda _: None),
+        (lock, "refuse_if_held", lambda *_: None),
         (lock, "found", lambda _: ()),
         (history, "read", lambda _: History((ENTRY,))),
         (history, "text_of", lambda *_: SAMPLE.replace('"dr"', '"nat"')),

@@ -1,6 +1,8 @@
 """How plans look."""
 
-from cli.show import as_lines
+from dataclasses import replace
+
+from cli.show import as_json, as_lines
 from cluster.difference import Action, Difference
 from cluster.parts import File, Thing
 from cluster.plan import Plan, Step, Work
@@ -26,3 +28,11 @@ def test_without_texts_no_difference_is_shown() -> None:
         "1. prepare real servers",
         "db1      rewrite /etc/arp",
     ]
+
+
+def test_what_a_step_waits_for_is_shown_before_it() -> None:
+    (step,) = plan_for("db1").steps
+    shown = [line.strip() for _, line in as_lines(Plan((replace(step, gate="lb2 knows all"),)))]
+    assert shown == ["1. prepare real servers", "gate     lb2 knows all", "db1      rewrite /etc/arp"]
+    gates = [step["gate"] for step in as_json(Plan((step, replace(step, gate="lb2 knows all"))))["steps"]]
+    assert gates == [None, "lb2 knows all"]

@@ -47,6 +47,16 @@ def test_a_director_stops_before_the_other_changes_and_is_emptied_last() -> None
     assert "lb1" in found[-1][1]
 
 
+def test_the_active_one_stops_behind_a_gate_and_a_passive_one_at_once() -> None:
+    def gates(found: Plan) -> list[str]:
+        return [step.gate for step in found.steps if step.work is Work.LEAVE]
+
+    assert gates(plan(without("lb1"), running())) == [
+        "lb2 knows which client goes where, and every established connection of lb1"
+    ]
+    assert gates(plan(without("lb2"), running())) == [""]
+
+
 def test_directors_forget_a_server_before_it_is_emptied() -> None:
     found = steps(plan(without("db3"), running()))
     works = [work for work, _ in found]
@@ -59,3 +69,4 @@ def test_when_all_leave_the_active_one_stops_last() -> None:
     found = steps(plan(everything, running(active="lb1")))
     assert [hosts for work, hosts in found if work is Work.LEAVE] == [("lb2",), ("lb1",)]
     assert {work for work, _ in found} == {Work.LEAVE, Work.RETIRE}
+    assert not any(step.gate for step in plan(everything, running(active="lb1")).steps)

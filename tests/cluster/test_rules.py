@@ -144,7 +144,7 @@ def advised(*changes: tuple[str, str]) -> list[str]:
         ([(READ, 'check = "writable"\nscheduler = "fo"')], []),
         ([(ROUTER, f"{ROUTER}\nsynchronise_connections = false")], ["vrrp.synchronise_connections"]),
         ([(ROUTER, f"{ROUTER}\npreempt = true")], []),
-        ([(ROUTER, f"{ROUTER}\npreempt = true\npreempt_delay = 2")], ["vrrp.preempt_delay"]),
+        ([(ROUTER, f"{ROUTER}\npreempt = true\npreempt_delay = 30")], ["vrrp.preempt_delay"]),
         ([VRRP_2], ["vrrp.version"]),
         ([NAT], ["mode"]),
         ([NAT, ("[nat]", '[nat]\nreturn_path = "snat"')], ["nat.return_path"]),

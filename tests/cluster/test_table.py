@@ -10,7 +10,7 @@ from cluster.observed import HostState, SeenDestination, SeenService, ipvs_table
 from cluster.plan import Work, plan
 from cluster.reading import read
 from cluster.still_used import modes_in_use, telling
-from cluster.table import drift, not_sticking, set_aside, sticking, taken_back, weights
+from cluster.table import drift, not_sticking, set_aside, spread, sticking, taken_back, weights
 from cluster.vocabulary import Mode
 from tests.cluster.states import as_declared, director
 from tests.variants import Variant
@@ -199,3 +199,4 @@ def test_clients_stick_where_no_persistence_is_declared_and_then_no_more() -> No
     assert [what for _, what in found(*left.services)] == [
         "10.0.0.10:3306: persistence 60 s for 255.255.255.255 becomes none"
     ]
+    assert spread(d, "lb1", left) == SEEN

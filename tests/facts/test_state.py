@@ -1,19 +1,23 @@
 """The state of a host: what real machines printed (captured/), cut short and garbled, and the script that asks."""
 
 import subprocess
+import time
 from ipaddress import IPv4Address
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from pyinfra.api import Host
 from pyinfra.api.exceptions import FactProcessError
 
 from cluster.footprint import ALL_MODES, guarded_text
 from cluster.keepalived import Endpoint
 from cluster.listening import SeenListener
-from cluster.observed import HostState, UnreadableStateError, parse
+from cluster.observed import BusyError, HostState, UnreadableStateError, parse
 from cluster.parts import Address, Route, Rule
 from cluster.vocabulary import Mode
-from facts.state import State, script
+from facts.state import State, look, script
 from operations.observation import asked_of
 from tests.operations.bare import Bare
 from tests.variants import MATRIX, SPECIAL, Variant
@@ -113,6 +117,15 @@ def test_pyinfra_is_told_and_never_gets_a_default() -> None:
     with pytest.raises(FactProcessError, match="stopped half-way"):
         State().process(DIRECTOR.splitlines()[:-1])
     assert State.default() is None
+
+
+def test_who_looks_is_told_while_a_host_is_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([BusyError("at work"), BusyError("at work"), HostState()])
+    host = SimpleNamespace(get_fact=lambda *_, **__: next(answers))
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    told: list[str] = []
+    assert look(cast("Host", host), asked_of(Variant().blueprint, "lb1"), lambda: told.append("busy")) == HostState()
+    assert told == ["busy", "busy"]
 
 
 FORMS = [form for form in (*MATRIX, *SPECIAL) if form.writer == "ranked" or form.vrrp != "plain"]

@@ -49,7 +49,7 @@ def test_a_port_that_was_given_up_is_not_said_to_be_used(gone: bool, monkeypatch
     before = moved(inactive=1)
     session = Looks(before, without_ports(before) if gone else before)
 
-    def deployed(session: Looks, wanted: Plan, _progress: object) -> Report:
+    def deployed(session: Looks, wanted: Plan, _progress: object, **_: object) -> Report:
         return Report(seen=session.observe(), remaining=wanted)
 
     monkeypatch.setattr(deployment, "carry_out", deployed)
@@ -65,7 +65,7 @@ def test_the_declaration_names_a_director_before_it_joins(monkeypatch: pytest.Mo
     file.write_text(alone.text)
     names: list[tuple[str, bool]] = []
 
-    def deployed(session: Looks, wanted: Plan, progress: Progress) -> Report:
+    def deployed(session: Looks, wanted: Plan, progress: Progress, **_: object) -> Report:
         for step in wanted.steps:
             progress(step, None)
             names.append((*step.changes, file.read_text() == pair.text))  # type: ignore[arg-type]

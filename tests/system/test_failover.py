@@ -198,7 +198,8 @@ def test_unicast_peers_hand_over_as_others_do(cluster: Cluster) -> None:
     assert at_rest(cluster) == passive_to(cluster, active)
 
 
-MISSED = 5
+MISSED = ("0.75", "0.8", "0.85", "0.9", "1", "1.2")
+"""Seconds for which the passive director hears nothing; it takes over after 0.72."""
 COPYING = "ipvsadm -Ln --daemon | sed 's/ sync daemon.*//'"
 
 
@@ -210,12 +211,14 @@ def test_a_passive_director_that_misses_some_adverts_is_passive_again(cluster: C
         at_rest(cluster)
     taken_over = "journalctl -q -u keepalived --grep='MASTER STATE' | wc -l"
     before = int(cluster.on("lb2", taken_over))
-    for _ in range(MISSED):
-        cluster.on("lb2", "kill -STOP $(pidof keepalived); sleep 1.5; kill -CONT $(pidof keepalived)")
+    for seconds in MISSED:
+        cluster.on("lb1", f"kill -STOP $(pidof keepalived); sleep {seconds}; kill -CONT $(pidof keepalived)")
         wait_until(lambda: cluster.holders() == ["lb1"], "lb2 has stepped back")
-        # One that hangs holds the addresses of a while ago, or none: it is well if it still takes over, and again steps back.
+        # One that hangs is found by the next round: it does not take over.
         time.sleep(1)
-    assert int(cluster.on("lb2", taken_over)) >= before + MISSED, "lb2 took over each time"
+    assert int(cluster.on("lb2", taken_over)) >= before + len(MISSED) - 1, (
+        "lb2 took over, and stepped back, again and again"
+    )
     for director in ("lb1", "lb2"):
         assert cluster.on(director, COPYING).split() == ["master", "backup"]
     with served(cluster) as seen:
