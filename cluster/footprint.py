@@ -86,7 +86,11 @@ class Blueprint:
         return () if director in self.leaving else fading(self.declaration, director, served)
 
     def _conf(self, model: Configuration) -> File:
-        values = {"configuration": model, "cluster": self.declaration.name, "contract": self.contract}
+        values = {
+            "configuration": model,
+            "whose": f"{WHOSE}{self.declaration.name}",
+            "contract": self.contract,
+        }
         return File(
             KEEPALIVED_CONF,
             guarded_text(self.render("keepalived.conf.j2", values)),
@@ -261,6 +265,8 @@ def _without_text(template: str, values: Mapping[str, Any]) -> str:
 
 
 GUARD = "# Managed by lbctl: change the declaration, not this file. "
+WHOSE = "# Cluster "
+"""How the line after that begins: then the cluster's name, and a comma."""
 
 
 def guarded_text(body: str) -> str:

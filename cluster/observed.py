@@ -28,6 +28,14 @@ class SeenFile:
     """Seconds since the epoch."""
     guard: str | None = None
     """Guarded files: None without our first line, else "kept" or "edited"."""
+    cluster: str = ""
+    """Guarded files: the cluster that it was written for; "" where it does not say."""
+
+    def not_replaced(self, cluster: str) -> str | None:
+        """Why a deploy of `cluster` must not replace this guarded file unasked; None where it may."""
+        if self.guard != "kept":
+            return "was edited by hand" if self.guard else "was not written by lbctl"
+        return f"is of cluster {self.cluster}, not of {cluster}" if self.cluster not in {"", cluster} else None
 
 
 @dataclass(frozen=True)
@@ -256,7 +264,7 @@ def _trees(text: str) -> Iterator[list[dict[str, Any]]]:
 
 def _files(lines: Iterable[list[str]], guards: Iterable[list[str]]) -> dict[str, SeenFile]:
     """From lines of sha256sum (2 words) and of stat (path, mode, owner, modified)."""
-    guarded = {words[0]: words[1] for words in guards}
+    guarded = {words[0]: (words[1], *words[2:3]) for words in guards}
     sums, stats = dict[str, str](), dict[str, list[str]]()
     for words in lines:
         if len(words) == 2:  # noqa: PLR2004 (sha256sum's two words)
@@ -264,7 +272,7 @@ def _files(lines: Iterable[list[str]], guards: Iterable[list[str]]) -> dict[str,
         else:
             stats[words[0]] = words[1:]
     return {
-        path: SeenFile(sums[path], int(mode, 8), owner, int(modified), guarded.get(path))
+        path: SeenFile(sums[path], int(mode, 8), owner, int(modified), *guarded.get(path, ()))
         for path, (mode, owner, modified) in stats.items()
     }
 

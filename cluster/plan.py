@@ -298,6 +298,5 @@ class _Planner:
                 for change in changes:
                     state = seen[name]
                     there = state.files.get(change.item.path) if state and change.kind == "file" else None
-                    if there and change.item.guarded and there.guard != "kept":
-                        what = "was edited by hand" if there.guard else "was not written by lbctl"
-                        yield name, f"{change.item.path} {what}"
+                    if there and change.item.guarded and (why := there.not_replaced(self.blueprint.declaration.name)):
+                        yield name, f"{change.item.path} {why}"

@@ -8,7 +8,7 @@ from typing import Any
 from pyinfra.api import FactBase, Host
 from pyinfra.api.exceptions import FactProcessError
 
-from cluster.footprint import GUARD
+from cluster.footprint import GUARD, WHOSE
 from cluster.observed import NETWORKD, BusyError, HostState, UnreadableStateError, parse
 from cluster.parts import LOCK, RECORDS, proc_path, staged_path
 from cluster.question import Question
@@ -110,12 +110,13 @@ def _files(asked: Question) -> Iterator[Section]:
         halves = " ".join("*".join(map(quote, staged_path(path).split("*"))) for path in asked.files)
         yield "half-written", f'for f in {halves}; do [ -e "$f" ] && echo "$f"; done'
     if asked.guarded:
-        # The shell takes the first line, and sha256sum goes on where it stopped.
+        # The shell takes the first line, and sha256sum goes on where it stopped. The second line says whose it is.
         yield (
             "guards",
-            f'for f in {_words(asked.guarded)}; do [ -f "$f" ] && {{ IFS= read -r l || :\n'
-            f"case $l in {quote(GUARD)}*) s=$(sha256sum); "
-            f'[ "$l" = {quote(GUARD)}"sha256:${{s%% *}}" ] && echo "$f kept" || echo "$f edited";; esac; }} <"$f"; done',
+            f'for f in {_words(asked.guarded)}; do [ -f "$f" ] && {{ IFS= read -r l && IFS= read -r c || :; }} <"$f"\n'
+            f'case $l in {quote(GUARD)}*) s=$({{ IFS= read -r l || :; sha256sum; }} <"$f")\n'
+            f"case $c in {quote(WHOSE)}*) c=${{c#{quote(WHOSE)}}}; c=${{c%%,*}};; *) c=;; esac\n"
+            f'[ "$l" = {quote(GUARD)}"sha256:${{s%% *}}" ] && echo "$f kept $c" || echo "$f edited $c";; esac; done',
         )
 
 

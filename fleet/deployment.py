@@ -118,8 +118,7 @@ def preflight(session: Session, wanted: Plan, *, overwrite: bool) -> None:
         raise HostError(f"no host can be reached; nothing was changed\n  {reasons}")
     if wanted.hand_edited and not overwrite:
         host, what = next(iter(wanted.hand_edited.items()))
-        path, _, how = what.partition(" ")
-        raise hand_edited(host, path, edited="edited" in how)
+        raise hand_edited(host, what)
     if wanted.refused:
         reasons = "\n  ".join(f"{host} is not changed: {why}" for host, why in wanted.refused.items())
         raise RefusedError(

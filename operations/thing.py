@@ -126,15 +126,20 @@ def refuse_hand_edited(where: Host, modes: Iterable[Mode]) -> None:
     for difference in observation.found(where, modes):
         if difference.kind == "file" and difference.action is Action.BUILD and difference.item.guarded:
             there = observation.seen(where).files.get(difference.item.path)
-            if there and there.guard != "kept":
-                raise hand_edited(observation.name_of(where), difference.item.path, edited=there.guard == "edited")
+            if there and (why := there.not_replaced(observation.blueprint(where).declaration.name)):
+                raise hand_edited(observation.name_of(where), f"{difference.item.path} {why}")
 
 
-def hand_edited(name: str, path: str, *, edited: bool) -> HandEditedError:
-    """The refusal, in the same words for plan and operations."""
-    what = "was edited by hand" if edited else "was not written by lbctl"
+def hand_edited(name: str, what: str) -> HandEditedError:
+    """The refusal, in the same words for plan and operations. `what`: which file, and why it is not replaced."""
+    if " is of cluster " in what:
+        return HandEditedError(
+            f"{name}: {what}. Nothing was changed.",
+            cure="is this the declaration that you mean (--cluster FILE, LBCTL_CLUSTER)? If the cluster has another name now: "
+            "deploy with --overwrite (pyinfra: --data overwrite=1)",
+        )
     return HandEditedError(
-        f"{name}: {path} {what}; deploying would lose that. Nothing was changed.",
+        f"{name}: {what}; deploying would lose that. Nothing was changed.",
         cure="put what it says into the declaration, then deploy with --overwrite (pyinfra: --data overwrite=1); "
         "the file as it is now will be kept in /var/lib/lbctl/previous",
     )

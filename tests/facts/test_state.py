@@ -14,7 +14,7 @@ from pyinfra.api.exceptions import FactProcessError
 from cluster.footprint import ALL_MODES, guarded_text
 from cluster.keepalived import Endpoint
 from cluster.listening import SeenListener
-from cluster.observed import BusyError, HostState, UnreadableStateError, parse
+from cluster.observed import BusyError, HostState, SeenFile, UnreadableStateError, parse
 from cluster.parts import Address, Route, Rule
 from cluster.vocabulary import Mode
 from facts.state import State, look, script
@@ -164,15 +164,22 @@ def test_a_first_line_that_does_not_fit_the_rest_tells_of_an_edit() -> None:
     ours = guarded_text("global_defs {\n}\n")
     with Bare() as bare:
 
-        def guard(text: str) -> str | None:
+        def seen(text: str) -> SeenFile:
             bare.run(f"mkdir -p /etc/keepalived; cat >{conf} <<'END'\n{text}END\n")
-            return parse(bare.run(script(asked_of(Variant().blueprint, "lb1")))).files[conf].guard
+            return parse(bare.run(script(asked_of(Variant().blueprint, "lb1")))).files[conf]
+
+        def guard(text: str) -> str | None:
+            return seen(text).guard
 
         assert guard(ours) == "kept"
         assert guard(f"{ours}# by hand\n") == "edited"
         assert guard(ours.replace("global_defs", "globaldefs")) == "edited"
         assert guard("global_defs {\n}\n") is None
         assert guard("") is None
+        assert seen(ours).not_replaced("lab") is None
+        assert seen(guarded_text("# Cluster lab, director lb1\n")).not_replaced("lab") is None
+        other = guarded_text("# Cluster shop, director lb1\nglobal_defs {\n}\n")
+        assert seen(other).not_replaced("lab") == "is of cluster shop, not of lab"
 
 
 @pytest.mark.namespace
