@@ -59,7 +59,10 @@ class Manner:
         from cluster.errors import RequestError  # noqa: PLC0415 (as below: loaded late)
 
         if self.json and not (self.yes or self.only_plan):
-            raise RequestError("--json does not ask, so it needs --yes", cure="--yes --json; nothing was changed")
+            raise RequestError(
+                "--json does not ask, so it needs --yes or --plan",
+                cure="--yes does it, --plan shows it; nothing was changed",
+            )
 
 
 @dataclass(frozen=True)
@@ -213,7 +216,7 @@ def _do(
     if manner.json:
         manner.tell(show.outcome_as_json(change.what, wanted, done))
     else:
-        printing.outcome(wanted, done)
+        printing.outcome(change, wanted, done)
     return done
 
 

@@ -53,6 +53,8 @@ def doctor(
         return
     from cluster.errors import Exit, RequestError  # noqa: PLC0415 (as below: `lbctl --help` stays quick)
 
+    if not fix and (yes or overwrite):
+        raise RequestError("--yes and --overwrite are for --fix", cure="lbctl doctor --fix")
     if fix and json_ and not yes:
         raise RequestError(
             "--fix --json does not ask, so it needs --yes", cure="--fix --yes --json; nothing was changed"

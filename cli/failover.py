@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.changing import Json, Manner, OnlyPlan, Yes, confirmed
+from cli.changing import Json, Manner, OnlyPlan, Yes, confirmed, one_of
 from cli.completion import directors
 from cli.output import as_json
 from cli.session import ClusterOption, cluster_file, of
@@ -44,6 +44,8 @@ def failover(
     path = cluster_file(ctx, cluster)
     text = source.text(path)
     blueprint = source.blueprint(path, text)
+    if to is not None:
+        one_of(blueprint.declaration.director, to, "director")
     import fleet.green  # noqa: F401, PLC0415
     from cli import printing  # noqa: PLC0415
     from cluster.errors import HostError  # noqa: PLC0415

@@ -101,7 +101,8 @@ def unlock(
 ) -> None:
     """Take away the cluster's lock when the command that held it was killed: it gives no sign of life any more.
 
-    What that command had begun is finished by the next `lbctl deploy`.
+    What that command had begun goes on by `lbctl switch-mode --resume`, or back by `--abort`; `lbctl status` names it. An
+    unfinished deploy is finished by the next one.
 
     Example:  lbctl unlock
               lbctl unlock --yes

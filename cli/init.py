@@ -62,13 +62,20 @@ def init(
     from cluster.proposal import Wish  # noqa: PLC0415 (as below: `lbctl --help` stays quick)
 
     wish = Wish(name, mode, network, hosts(director), hosts(real_server), read_vip, write_vip, gateway, interface)
-    given = file or of(ctx).cluster
+    given = file or _said(ctx)
     _refuse_to_replace(given, force=force)
     wish = asked(wish) if on_terminal() else _complete(wish)
     path = Path(given or f"inventory/{wish.name}.toml")
     _refuse_to_replace(path, force=force)
     _write(path, _text(wish, path), force=force)
     typer.echo(f"{path} is written. Next: lbctl validate {path}; lbctl --cluster {path} plan")
+
+
+def _said(ctx: typer.Context) -> str | None:
+    """The global --cluster. Not the environment's: that names the cluster one works with, not one to be written over."""
+    root = ctx.find_root()
+    said = root.get_parameter_source("cluster")
+    return of(ctx).cluster if said is not None and said.name == "COMMANDLINE" else None
 
 
 def _refuse_to_replace(path: Path | str | None, *, force: bool) -> None:

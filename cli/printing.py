@@ -103,10 +103,14 @@ def listener(change: Change, *, as_json: bool) -> Listener:
     return Listener(steps(as_json), declared, waiting, note(as_json))
 
 
-def outcome(wanted: Plan, done: Outcome) -> None:
+def outcome(change: Change, wanted: Plan, done: Outcome) -> None:
     """How a change ended."""
     report(wanted, done.report)
     if done.left:
         console = _console()
         console.print(f"Still used, so it stays: {'; '.join(done.left)}", style="cyan")
-        console.print("→ nothing breaks; `lbctl deploy` takes it away later, --cut ends what is left", style="cyan")
+        rested = (
+            f"no new ones come to {', '.join(sorted(change.idle))}: recycle the pools, or a restart there cuts them"
+        )
+        later = "nothing breaks; `lbctl deploy` takes it away later, --cut ends what is left"
+        console.print(f"→ {rested if change.idle else later}", style="cyan")

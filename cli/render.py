@@ -46,7 +46,8 @@ def render(
     """Show every file that a deploy would put on each host. Nothing is asked of any host; secrets show as ***.
 
     So where `boot_files` is auto, files for the next boot are there twice, for ifupdown and for systemd-networkd: a host gets
-    those of whichever looks after its interface.
+    those of whichever looks after its interface. `*.d` in a path stands for the folder beside the file that configures the
+    interface there, which only a host can say.
 
     Example:  lbctl render --host lb1
               lbctl render --mode nat --output /tmp/rendered
@@ -118,4 +119,5 @@ def _write(files: Sequence[Rendered], folder: Path) -> None:
         raise RequestError(
             f"{error.filename}: {error.strerror}", cure="name a folder that can be written to"
         ) from error
-    typer.echo(f"{len(files)} files of {len({r.host for r in files})} hosts are in {folder}", err=True)
+    hosts = len({r.host for r in files})
+    typer.echo(f"{len(files)} files of {hosts} {'host' if hosts == 1 else 'hosts'} are in {folder}", err=True)

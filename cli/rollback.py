@@ -13,7 +13,8 @@ def rollback(
     number: Annotated[
         int | None,
         typer.Argument(
-            metavar="N", help="Back to before change N of `lbctl history`. Default: the last of the declaration."
+            metavar="N",
+            help="Back to before change N of `lbctl history`. Default: the last that altered the declaration.",
         ),
     ] = None,
     *,

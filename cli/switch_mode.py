@@ -49,7 +49,7 @@ def switch_mode(
     manner = Manner(yes=yes, only_plan=only_plan, json=json_, overwrite=overwrite, diff=diff)
     wait = drain(drain_for, cut=cut)
     if sum((mode is not None, resume, abort)) != 1:
-        raise RequestError("say which mode, or --resume, or --abort", cure="such as lbctl switch-mode nat")
+        raise RequestError("one of these: a mode, --resume or --abort", cure="such as lbctl switch-mode nat")
     if mode is None:
         found = text_to_go_on_with(ctx, cluster, abort=abort)
         asked = Asked(found.what, lambda _text, _: found.text, wait, left=found.left, gone_for_good=dead)

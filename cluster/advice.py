@@ -35,7 +35,7 @@ def other_modes(declaration: Declaration) -> dict[Mode, str]:
         lacking = problems(switched)
         if lacking:
             key, message = lacking[0]
-            found[mode] = f"not as declared: {'.'.join(key)}: {message}"
+            found[mode] = f"not with this declaration: {'.'.join(key)}: {message}"
             continue
         places = dict.fromkeys(
             f"{endpoint.service} {endpoint}" for name in declaration.director for endpoint in endpoints(switched, name)
@@ -94,7 +94,7 @@ def _failover(d: Declaration) -> Iterator[Problem]:
         gap = 3 * d.vrrp.advertise_every
         yield (
             ("vrrp", "version"),
-            f"a director's crash is noticed after {gap:g} s and more; version 3 can do it in 0.6 s",
+            f"a director's crash is noticed after {gap:g} s and more; version 3 can do it in 0.7 s",
         )
 
 

@@ -6,7 +6,7 @@ told: mostly packet filters, which captures do not see.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from cluster.faults import Fault
@@ -123,7 +123,8 @@ def _dead_end(course: Course, hop: Hop) -> Verdict:
         host = blind[0].host or " or ".join(course.case.unasked)
         why = course.case.unasked.get(host, "")
         reasons = (Reason(f"{host} cannot be watched{': ' if why else ''}{why}", Fault.DEAD_HOST, seen=True),)
-        return _bad(course, host, f"{last}; {host} could not be watched", (), reasons)
+        what = f"it does not get through, and where it dies is not known: {last}; {host} could not be watched"
+        return replace(_bad(course, host, what, (), reasons), dies=False)
     found = list(_REASONS[hop.leg, hop.at, hop.direction](course, hop))
     certain = [reason for reason in found if reason.seen]
     if certain and before and hop.direction is Direction.IN and hop.at is not At.TUNNEL_END:

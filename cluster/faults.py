@@ -101,7 +101,7 @@ ABOUT = {
     Fault.CLOCK: About("the clock differs from the other hosts'", "timedatectl; chrony or systemd-timesyncd"),
     Fault.DENIED: About("AppArmor or SELinux forbids something", "the profile that is named: journalctl -k"),
     Fault.OTHERWISE: About("something else is not as declared", DEPLOY),
-    Fault.UNFINISHED: About("a change was never finished", "lbctl switch-mode --resume, or --abort; or lbctl deploy"),
+    Fault.UNFINISHED: About("a change was never finished", "lbctl switch-mode --resume goes on, --abort goes back"),
     Fault.LOCK: About("a lock was left behind", "lbctl unlock"),
 }
 

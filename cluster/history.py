@@ -127,7 +127,10 @@ def refusal(lock: Lock, stale: str) -> tuple[str, str]:
     """What somebody is told who meets the lock, and what to do. `stale` as by `Lock.why_stale`."""
     where = f"(on {', '.join(lock.directors)})"
     if stale:
-        cure = "`lbctl unlock` takes the lock away; then `lbctl deploy` finishes what was begun (`lbctl history`)"
+        cure = (
+            "the next command from that machine takes the lock over, from another one `lbctl unlock` takes it away; what was "
+            "begun goes on by `lbctl switch-mode --resume`, or back by --abort (`lbctl history`)"
+        )
         return f"the cluster is locked {where} by {lock}; but {stale}", cure
     cure = "wait until that is done" + (f", or ask {lock.owner.user}" if lock.owner else "")
     return f"the cluster is locked {where} by {lock}; last sign of life {span(lock.silent_for)} ago", cure

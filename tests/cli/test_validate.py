@@ -26,7 +26,7 @@ def test_what_another_mode_lacks(lbctl: Lbctl, declaration: Path) -> None:
     declaration.write_text(SAMPLE.replace('gateway = "10.0.0.12"', ""))
     result = lbctl("validate", declaration)
     assert result.exit_code == 0
-    assert "nat  not as declared: nat.gateway: " in result.stdout
+    assert "nat  not with this declaration: nat.gateway: " in result.stdout
 
 
 def test_a_warning_is_no_fault(lbctl: Lbctl, declaration: Path) -> None:

@@ -163,4 +163,4 @@ def test_where_clients_connect_in_each_mode() -> None:
 
 def test_what_another_mode_lacks() -> None:
     found = other_modes(read(edited((NO_GATEWAY,)), "x.toml"))
-    assert found[Mode.NAT].startswith("not as declared: nat.gateway: ")
+    assert found[Mode.NAT].startswith("not with this declaration: nat.gateway: ")
