@@ -50,7 +50,7 @@ def direct(
 
 
 def concluded(declaration: Declaration, services: Sequence[Verdict], **said: Answer) -> str:
-    return "\n".join(conclusions(declaration, [*services, *direct(declaration, services, **said)]))
+    return "\n".join(conclusions(declaration, [*services, *direct(declaration, services, (), **said)]))
 
 
 # What to try
