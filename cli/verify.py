@@ -1,7 +1,8 @@
 """`lbctl verify`: the client's test, with real SQL."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -48,33 +49,72 @@ def verify(
         str, typer.Option(metavar="FILE", help="MySQL option file, where the clients are.", show_default=False)
     ] = "",
     connect_timeout: Annotated[int, typer.Option(min=1, max=60, metavar="SECONDS", help="For each connection.")] = 5,
+    large: Annotated[
+        str, typer.Option(metavar="SIZE", help="The large answer that each endpoint and server must send; 0: none.")
+    ] = "4MB",
+    direct: Annotated[bool, typer.Option(help="Ask each server at its own address, too.")] = True,
+    junit: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the verdicts there as JUnit XML.", dir_okay=False, show_default=False),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     cluster: ClusterOption = None,
 ) -> None:
     """Connect to every endpoint as a client does: reads must rotate over the servers, writes must stick to one.
 
     Each endpoint is asked with real SQL who answers and which client address it sees; a service that is not MySQL gets a plain
-    TCP connection. Not from a real server: there a virtual address is its own. Exits with 4 if there is a fault.
+    TCP connection. Then for a large answer, which hangs where full packets are lost; and each server is asked at its own address,
+    which tells whether the load balancer or a database is guilty. Not from a real server: there a virtual address is its own.
+    Exits with 4 if there is a fault.
 
     Example:  lbctl verify --user monitor --password-env MONITOR_PASSWORD
               lbctl verify --from app1.example.net --defaults-file /etc/mysql/monitor.cnf --expect db1,db3
+              lbctl verify --large 500kB --junit verify.xml
+              lbctl verify --large 0 --no-direct
     """
     from cluster.errors import TroubleError  # noqa: PLC0415 (as below: `lbctl --help` stays quick)
     from fleet import source  # noqa: PLC0415
     from fleet.verify import client_at, verify  # noqa: PLC0415
 
+    octets = _octets(large)
     declaration = source.declaration(cluster_file(ctx, cluster))
     where = where or ("lab" if declaration.transport == "lab" else "here")
     servers = [name.strip() for name in expect.split(",") if name.strip()]
     login = _login(user, password_env, defaults_file, in_lab=where == "lab")
-    verdicts = verify(
-        declaration, client_at(where, declaration), login, count=count, expect=servers, connect_timeout=connect_timeout
-    )
+    client = client_at(where, declaration)
+
+    def test() -> "list[Verdict]":
+        return verify(
+            declaration,
+            client,
+            login,
+            count=count,
+            expect=servers,
+            connect_timeout=connect_timeout,
+            large=octets,
+            direct=direct,
+        )
+
+    verdicts = _reported(declaration, where, test, junit) if junit else test()
     _print(declaration, where, verdicts, json_=json_)
     _remember(declaration, where, verdicts)
     faulty = sum(not verdict.healthy for verdict in verdicts)
     if faulty:
-        raise TroubleError(f"{faulty} of {len(verdicts)} endpoints are not as they should be")
+        raise TroubleError(f"{faulty} of {len(verdicts)} verdicts are not as they should be")
+
+
+def _octets(text: str) -> int:
+    from cluster.errors import RequestError  # noqa: PLC0415
+    from cluster.large import LARGEST, SMALLEST  # noqa: PLC0415
+    from cluster.units import amount, size  # noqa: PLC0415
+
+    try:
+        found = size(text)
+    except ValueError as error:
+        raise RequestError(f"--large: {error}") from None
+    if found and not SMALLEST <= found <= LARGEST:
+        raise RequestError(f"--large: {amount(SMALLEST)} to {amount(LARGEST)}, or 0 for none")
+    return found
 
 
 def _login(user: str, password_env: str, defaults_file: str, *, in_lab: bool) -> "Login":
@@ -90,40 +130,81 @@ def _login(user: str, password_env: str, defaults_file: str, *, in_lab: bool) ->
     return Login(user, password, defaults_file)
 
 
+def _reported(
+    declaration: "Declaration", where: str, test: "Callable[[], list[Verdict]]", file: Path
+) -> "list[Verdict]":
+    """What the test says, which is also written to a file; so is that it could not be made."""
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    from cluster.errors import HostError  # noqa: PLC0415
+    from cluster.junit import broken, junit  # noqa: PLC0415
+
+    properties = {"mode": str(declaration.mode), "from": where}
+    at = datetime.now(UTC)
+    try:
+        verdicts = test()
+    except HostError as error:
+        _write(file, broken(declaration.name, properties, error.message, at))
+        raise
+    _write(file, junit(declaration.name, properties, verdicts, _notes(declaration, verdicts), at))
+    return verdicts
+
+
+def _write(file: Path, text: str) -> None:
+    """Raises RequestError."""
+    from cluster.errors import RequestError  # noqa: PLC0415
+
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RequestError(f"{file}: {error.strerror}", cure="--junit FILE names another place") from None
+
+
+def _notes(declaration: "Declaration", verdicts: "Sequence[Verdict]") -> tuple[str, ...]:
+    """What follows from several verdicts together."""
+    from cluster.guilt import conclusions  # noqa: PLC0415
+    from cluster.verification import split_writers  # noqa: PLC0415
+
+    return (*split_writers(verdicts), *conclusions(declaration, verdicts))
+
+
 def _remember(declaration: "Declaration", where: str, verdicts: "Sequence[Verdict]") -> None:
     """For the next report."""
     from cluster.findings import of_verify  # noqa: PLC0415
-    from cluster.verification import split_writers  # noqa: PLC0415
     from fleet import remembered  # noqa: PLC0415
 
-    found = of_verify(
-        verdicts, split_writers(verdicts), by=remembered.by(), place=f"as a client {_place(where)} sees it"
-    )
+    notes = _notes(declaration, verdicts)
+    found = of_verify(verdicts, notes, by=remembered.by(), place=f"as a client {_place(where)} sees it")
     if failed := remembered.keep(declaration, found):
         typer.echo(f"not remembered for `lbctl report`: {failed}", err=True)
 
 
 def _print(declaration: "Declaration", where: str, verdicts: "Sequence[Verdict]", *, json_: bool) -> None:
-    from cluster.verification import split_writers  # noqa: PLC0415
-
-    remarks = split_writers(verdicts)
     if json_:
-        as_json(
-            {
-                "cluster": declaration.name,
-                "mode": declaration.mode,
-                "from": where,
-                "healthy": all(verdict.healthy for verdict in verdicts),
-                "endpoints": [_plain(verdict) for verdict in verdicts],
-                "remarks": remarks,
-            }
-        )
+        as_json(_document(declaration, where, verdicts))
         return
     typer.echo(f"{declaration.name}, mode {declaration.mode}, as a client {_place(where)} sees it")
     for verdict in verdicts:
         _print_verdict(verdict)
-    for remark in remarks:
-        typer.echo(f"note: {remark}")
+    for note in _notes(declaration, verdicts):
+        typer.echo(f"note: {note}")
+
+
+def _document(declaration: "Declaration", where: str, verdicts: "Sequence[Verdict]") -> dict[str, Any]:
+    from cluster.guilt import conclusions  # noqa: PLC0415
+    from cluster.verification import Kind, split_writers  # noqa: PLC0415
+
+    return {
+        "cluster": declaration.name,
+        "mode": declaration.mode,
+        "from": where,
+        "healthy": all(verdict.healthy for verdict in verdicts),
+        "endpoints": [_plain(verdict) for verdict in verdicts if verdict.probe.kind is Kind.SPREAD],
+        "large": [_plain(verdict) for verdict in verdicts if verdict.probe.kind is Kind.LARGE],
+        "servers": [_plain(verdict) for verdict in verdicts if verdict.probe.kind is Kind.DIRECT],
+        "remarks": split_writers(verdicts),
+        "conclusions": conclusions(declaration, verdicts),
+    }
 
 
 def _place(where: str) -> str:
@@ -134,12 +215,23 @@ def _print_verdict(verdict: "Verdict") -> None:
     endpoint = verdict.probe.endpoint
     word, colour = ("ok   ", typer.colors.GREEN) if verdict.healthy else ("FAULT", typer.colors.RED)
     counts = "  ".join(f"{name} {count}" for name, count in sorted(verdict.answers.items()))
-    seen = f"  client {', '.join(verdict.clients)}" if verdict.clients else ""
-    pattern = verdict.probe.pattern if verdict.probe.sql else "tcp"
     typer.secho(f"  {word} ", fg=colour, nl=False)
-    typer.echo(f"{endpoint.service:<8} {endpoint!s:<21} {pattern:<8} {counts or 'no answer'}{seen}")
+    typer.echo(
+        f"{endpoint.service:<8} {endpoint!s:<21} {verdict.probe.word:<8} {counts or 'no answer'}{_more(verdict)}"
+    )
     for text in (*verdict.faults, *verdict.remarks):
         typer.echo(f"        {text}")
+
+
+def _more(verdict: "Verdict") -> str:
+    """What else the servers said."""
+    from cluster.units import amount  # noqa: PLC0415
+    from cluster.verification import Kind  # noqa: PLC0415
+
+    probe = verdict.probe
+    seen = f"  client {', '.join(verdict.clients)}" if verdict.clients and probe.kind is not Kind.LARGE else ""
+    whole = probe.large and verdict.answers and not verdict.errors
+    return f"{seen}  {amount(probe.large)}" if whole else seen
 
 
 def _plain(verdict: "Verdict") -> dict[str, Any]:
@@ -147,12 +239,17 @@ def _plain(verdict: "Verdict") -> dict[str, Any]:
     return {
         "service": probe.endpoint.service,
         "endpoint": str(probe.endpoint),
+        "kind": probe.kind,
         "pattern": probe.pattern,
         "expected": list(probe.weights),
+        "weights": dict(probe.weights),
+        "large_bytes": probe.large,
+        "idle": probe.idle,
         "answers": dict(verdict.answers),
         "clients": dict(verdict.clients),
         "errors": dict(verdict.errors),
         "faults": list(verdict.faults),
         "remarks": list(verdict.remarks),
         "healthy": verdict.healthy,
+        "seconds": round(verdict.seconds, 3),
     }

@@ -51,7 +51,7 @@ class Check(BaseModel):
 
 
 def of_verify(verdicts: Sequence[Verdict], remarks: Sequence[str], *, by: str, place: str) -> Check:
-    """What a client's test has found: a line for each endpoint, with its faults, and one for each remark."""
+    """What a client's test has found: a line for each verdict, with its faults, and one for each remark."""
     findings = [finding for verdict in verdicts for finding in _of_endpoint(verdict)]
     findings += [Finding(outcome=Outcome.NOTE, text=remark) for remark in remarks]
     return Check(name="verify", at=datetime.now(UTC), by=by, place=place, findings=tuple(findings))
@@ -61,8 +61,7 @@ def _of_endpoint(verdict: Verdict) -> Iterator[Finding]:
     probe = verdict.probe
     where = f"{probe.endpoint.service} {probe.endpoint}"
     counts = ", ".join(f"{name} {count}" for name, count in sorted(verdict.answers.items())) or "no answer"
-    pattern = probe.pattern if probe.sql else "tcp"
     said = "; ".join((counts, *verdict.faults))
-    yield Finding(outcome=Outcome.OK if verdict.healthy else Outcome.BAD, text=f"{where} ({pattern}): {said}")
+    yield Finding(outcome=Outcome.OK if verdict.healthy else Outcome.BAD, text=f"{where} ({probe.word}): {said}")
     for text in verdict.remarks:
         yield Finding(outcome=Outcome.NOTE, text=f"{where}: {text}")

@@ -57,6 +57,26 @@ def short(number: float) -> str:
     return f"{number:.0f}T"
 
 
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG]?)B?", re.IGNORECASE)
+_BYTES = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3}
+
+
+def size(text: str) -> int:
+    """Bytes in "4MB", "500 kB" or a bare number of bytes. Raises ValueError."""
+    found = _SIZE.fullmatch(text.strip())
+    if not found:
+        raise ValueError(f'"{text}" is no size; write 4MB, 500kB or a number of bytes')
+    return int(float(found[1]) * _BYTES[found[2].lower()])
+
+
+def amount(octets: int) -> str:
+    """4 MB, 1.5 MB, 8 kB, 999 bytes."""
+    for unit in ("MB", "kB"):
+        if octets >= _BYTES[unit[0].lower()]:
+            return f"{decimal(round(octets / _BYTES[unit[0].lower()], 2))} {unit}"
+    return f"{octets} bytes"
+
+
 Seconds = Annotated[float, BeforeValidator(seconds), PlainSerializer(duration, when_used="json")]
 
 _HOST_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")

@@ -1,9 +1,14 @@
-"""What a client must see at each address and port, and whether it did. Pure: connecting is in `fleet.verify`."""
+"""What a client must see at each address and port, and whether it did. Pure: connecting is in `fleet.verify`.
+
+Here is who answers, and how often. `cluster.large`: whether large packets pass. `cluster.directly`: whether servers answer past
+the load balancer. `cluster.guilt`: which of the two is guilty.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import IPv4Address
 from math import gcd
 
 from cluster.declaration import Declaration, Service
@@ -12,6 +17,21 @@ from cluster.vocabulary import MYSQL_PORT, Check
 
 _MOST = 100
 """Connections to one endpoint at most, unless more were asked for."""
+
+
+TIMED_OUT = "no answer in time"
+"""The error of a connection that the deadline ended."""
+
+
+class Kind(StrEnum):
+    """What connections are made for."""
+
+    SPREAD = "spread"
+    """Who answers at an endpoint, and how often."""
+    LARGE = "large"
+    """Whether packets of full size pass there, both ways."""
+    DIRECT = "direct"
+    """Whether a server answers at its own address, past the load balancer."""
 
 
 class Pattern(StrEnum):
@@ -34,6 +54,7 @@ class Probe:
     """What to try at one endpoint, and what must come of it."""
 
     endpoint: Endpoint
+    """Of a direct one: the server's own address, and its name where the service's would be."""
     sql: bool
     """The service speaks MySQL's protocol: the server itself can say who it is. Otherwise a connection is all there is."""
     pattern: Pattern
@@ -43,16 +64,35 @@ class Probe:
     translated: bool = False
     """Servers see the director as client."""
     directors: frozenset[str] = frozenset()
-    """Addresses that a client of an untranslated service cannot have."""
+    """Addresses and names that a client of an untranslated service cannot have."""
+    kind: Kind = Kind.SPREAD
+    large: int = 0
+    """Bytes of the large answer that is asked for; 0: none is, and no large request is sent."""
+    idle: str = ""
+    """Direct: why services need not send this server anything."""
+
+    @property
+    def word(self) -> str:
+        """What it is called in one word."""
+        if self.kind is not Kind.SPREAD:
+            return self.kind
+        return self.pattern if self.sql else "tcp"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One connection: who answered and whom it saw, or why nobody did."""
+    """One connection: who answered and whom it saw, or why nobody did.
+
+    Server and error: it answered, and the large part after that failed.
+    """
 
     server: str = ""
     client: str = ""
     error: str = ""
+    sent: int | None = None
+    """Bytes of the large request, by the server's count; None: it was not answered."""
+    received: int | None = None
+    """Bytes of the large answer; 0: the server would not make one so large. None: it did not come."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +105,12 @@ class Verdict:
     errors: Mapping[str, int] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    seconds: float = 0
+    """How long it took."""
+
+    @property
+    def tried(self) -> bool:
+        return bool(self.answers or self.errors or self.faults)
 
     @property
     def healthy(self) -> bool:
@@ -73,7 +119,8 @@ class Verdict:
     @property
     def missing(self) -> tuple[str, ...]:
         """Servers that should have answered and have not: one more round may show them where other clients take turns too."""
-        if self.probe.pattern is not Pattern.ROTATES or not self.probe.sql:
+        probe = self.probe
+        if probe.kind is not Kind.SPREAD or probe.pattern is not Pattern.ROTATES or not probe.sql:
             return ()
         return tuple(name for name in self.probe.weights if name not in self.answers)
 
@@ -83,6 +130,7 @@ def probes(declaration: Declaration, *, count: int, expect: Sequence[str] = ()) 
     places = dict.fromkeys(e for director in declaration.director for e in endpoints(declaration, director))
     gateways = {declaration.gateway_for(director) for director in declaration.director}
     directors = {director.address for director in declaration.director.values()} | gateways
+    known = frozenset([*map(str, directors), *declaration.director])
     found = []
     for endpoint in places:
         service = declaration.service[endpoint.service]
@@ -96,7 +144,7 @@ def probes(declaration: Declaration, *, count: int, expect: Sequence[str] = ()) 
                 weights=weights,
                 count=_enough(weights, count) if pattern is Pattern.ROTATES else count,
                 translated=source_network_translated(declaration),
-                directors=frozenset(map(str, directors)),
+                directors=known,
             )
         )
     return tuple(found)
@@ -163,17 +211,19 @@ def judge(probe: Probe, answers: Iterable[Answer]) -> Verdict:
         clients=Counter(a.client for a in heard if not a.error and a.client),
         errors=Counter(a.error for a in heard if a.error),
     )
-    faults = [*_failed(verdict, len(heard))]
+    faults = [*failed(verdict.errors, len(heard))]
     remarks: list[str] = []
     if probe.sql:
         faults += [*_strangers(verdict), *_wrong_clients(verdict)]
         spread_faults, remarks = _spread(verdict)
         faults += spread_faults
+        remarks += _unsure_clients(verdict)
     return Verdict(probe, verdict.answers, verdict.clients, verdict.errors, tuple(faults), tuple(remarks))
 
 
-def _failed(verdict: Verdict, total: int) -> Iterable[str]:
-    for error, count in verdict.errors.items():
+def failed(errors: Mapping[str, int], total: int) -> Iterable[str]:
+    """A text for each error."""
+    for error, count in errors.items():
         yield f"{count} of {total} connections failed: {error}"
 
 
@@ -186,10 +236,32 @@ def _strangers(verdict: Verdict) -> Iterable[str]:
 def _wrong_clients(verdict: Verdict) -> Iterable[str]:
     probe = verdict.probe
     for client in verdict.clients:
-        if probe.translated and client not in probe.directors:
+        director = _is_director(client, probe)
+        if probe.translated and not director and _is_address(client):
             yield f"servers see {client} as client: with return_path snat it should be a director"
-        if not probe.translated and client in probe.directors:
+        if not probe.translated and director:
             yield f"servers see the director {client} as client: something translates addresses that should not"
+
+
+def _unsure_clients(verdict: Verdict) -> Iterable[str]:
+    """A server that resolves names (no skip_name_resolve) says a client's name, which may be another one than is declared."""
+    for client in verdict.clients:
+        if verdict.probe.translated and not _is_director(client, verdict.probe) and not _is_address(client):
+            yield f"servers see {client} as client: with return_path snat that should be a director's name"
+
+
+def _is_director(client: str, probe: Probe) -> bool:
+    """By its address, or by its name with or without a domain."""
+    short = {name.split(".")[0] for name in probe.directors if not _is_address(name)}
+    return client in probe.directors or (not _is_address(client) and client.lower().split(".")[0] in short)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        IPv4Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _spread(verdict: Verdict) -> tuple[list[str], list[str]]:
@@ -206,6 +278,9 @@ def _spread(verdict: Verdict) -> tuple[list[str], list[str]]:
         shares = [answers[name] / weight for name, weight in probe.weights.items() if name in answers]
         if shares and max(shares) > 2 * min(shares):
             remarks.append("uneven, as it is when other clients connect at the same time")
+            if len(set(probe.weights.values())) > 1:
+                due = (f"{name} {round(total * weight / whole)}" for name, weight in probe.weights.items())
+                remarks.append(f"by weight it would be: {', '.join(due)}")
     if probe.pattern is Pattern.STICKS and len(answers) > 1:
         faults.append(f"{' and '.join(sorted(answers))} answered: all must go to one")
     heaviest = next(iter(probe.weights), "")
@@ -225,9 +300,11 @@ def split_writers(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
     """
     writers: dict[str, dict[str, str]] = {}
     for verdict in verdicts:
-        if verdict.probe.pattern is Pattern.STICKS and verdict.probe.sql and len(verdict.answers) == 1:
-            places = writers.setdefault(verdict.probe.endpoint.service, {})
-            places[str(verdict.probe.endpoint)] = next(iter(verdict.answers))
+        probe = verdict.probe
+        alone = len(verdict.answers) == 1
+        if probe.kind is Kind.SPREAD and probe.pattern is Pattern.STICKS and probe.sql and alone:
+            places = writers.setdefault(probe.endpoint.service, {})
+            places[str(probe.endpoint)] = next(iter(verdict.answers))
     return tuple(
         f"{service} sticks to different servers: "
         + ", ".join(f"{server} at {place}" for place, server in places.items())

@@ -1,4 +1,5 @@
-"""Connects to each endpoint as a client does, from a lab's client, this machine or another host, and hears who answers.
+"""Connects to each endpoint as a client does, and to each server directly, from a lab's client, this machine or another host, and
+hears who answers.
 
 Every connection is a client process of its own. One shell script makes those of one endpoint, a few at a time; it travels on
 standard input, and the password with it, so that neither shows among the processes of any machine.
@@ -7,19 +8,24 @@ standard input, and the password with it, so that neither shows among the proces
 import os
 import shlex
 import subprocess
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from cluster.declaration import Declaration, Ssh
+from cluster.directly import direct_probes, judge_direct
 from cluster.errors import HostError, RequestError
 from cluster.keepalived import Endpoint
-from cluster.verification import Answer, Probe, Verdict, identify, judge, probes
+from cluster.large import REQUEST, judge_large, large_probe
+from cluster.verification import TIMED_OUT, Answer, Probe, Verdict, identify, judge, probes
 
 AT_ONCE = 4
 _ROUNDS = 3
 _FOR_THE_QUERY = 5
+_SLOWEST = 400_000
+"""Bytes a second that a large answer comes at, at least: what is slower counts as lost."""
 _NO_CLIENT = 69
 """sysexits.h, EX_UNAVAILABLE."""
 _SSH_FAILED = 255
@@ -29,6 +35,10 @@ _QUERY = (
     "SHOW VARIABLES WHERE Variable_name IN ('hostname', 'wsrep_node_address', 'wsrep_node_name'); "
     "SELECT 'client', SUBSTRING_INDEX(USER(), '@', -1)"
 )
+_COUNTED = r'/^large\tx/ { print "large\t" length($0) - 6; next } { print }'
+"""For awk: of a large answer only its length travels on."""
+_SAID = frozenset({"hostname", "wsrep_node_address", "wsrep_node_name", "client", "sent", "large", "exit"})
+"""First words of lines that are no error."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +76,13 @@ def verify(
     count: int = 12,
     expect: Sequence[str] = (),
     connect_timeout: int = 5,
+    large: int = 0,
+    direct: bool = False,
 ) -> list[Verdict]:
-    """One verdict an endpoint. Raises RequestError for a server that is not declared, HostError if the client cannot be used."""
+    """One verdict an endpoint; with `large`, so many bytes, one more for each; with `direct` one a server.
+
+    Raises RequestError for a server that is not declared, HostError if the client cannot be used.
+    """
     unknown = [name for name in expect if name not in declaration.real_server]
     if unknown:
         known = ", ".join(declaration.real_server)
@@ -75,36 +90,66 @@ def verify(
             f"there is no real server {', '.join(unknown)} in {declaration.source}", cure=f"known: {known}"
         )
 
-    def each(probe: Probe) -> Verdict:
-        if probe.endpoint.protocol != "tcp":
-            return Verdict(probe, remarks=("not tried: a UDP service need not answer",))
+    def hear(probe: Probe) -> list[Answer]:
         text, seconds = script(probe, login, connect_timeout), _may_take(probe, connect_timeout)
-        answers: list[Answer] = []
-        for _ in range(_ROUNDS):
-            answers += _answers(declaration, probe, client(text, seconds))
-            verdict = judge(probe, answers)
-            if not verdict.missing or verdict.errors:
-                break
-        return verdict
+        return _answers(declaration, probe, client(text, seconds))
 
-    return [each(probe) for probe in probes(declaration, count=count, expect=expect)]
+    found: list[Verdict] = []
+    for probe in probes(declaration, count=count, expect=expect):
+        found += _at_endpoint(probe, hear, large)
+    if direct:
+        # Judged by what the services say of the same server.
+        services = tuple(found)
+        for probe in direct_probes(declaration, expect=expect, large=large):
+            begun = time.monotonic()
+            verdict = judge_direct(probe, hear(probe), services, declaration.real_server)
+            found.append(replace(verdict, seconds=time.monotonic() - begun))
+    return found
+
+
+def _at_endpoint(probe: Probe, hear: Callable[[Probe], list[Answer]], large: int) -> Iterator[Verdict]:
+    if probe.endpoint.protocol != "tcp":
+        yield Verdict(probe, remarks=("not tried: a UDP service need not answer",))
+        return
+    begun = time.monotonic()
+    answers: list[Answer] = []
+    for _ in range(_ROUNDS):
+        answers += hear(probe)
+        verdict = judge(probe, answers)
+        if not verdict.missing or verdict.errors:
+            break
+    yield replace(verdict, seconds=time.monotonic() - begun)
+    if large and probe.sql and verdict.answers:
+        begun = time.monotonic()
+        asked = large_probe(probe, large)
+        yield replace(judge_large(asked, hear(asked)), seconds=time.monotonic() - begun)
+
+
+def _whole(probe: Probe, connect_timeout: int) -> int:
+    """Seconds that one connection may take."""
+    query = _FOR_THE_QUERY if probe.sql else 0
+    large = 2 * _FOR_THE_QUERY + probe.large // _SLOWEST if probe.large else 0
+    return connect_timeout + query + large
 
 
 def _may_take(probe: Probe, connect_timeout: int) -> float:
     turns = -(-probe.count // AT_ONCE)
-    return 20 + turns * (connect_timeout + _FOR_THE_QUERY)
+    return 20 + turns * max(_whole(probe, connect_timeout), connect_timeout + _FOR_THE_QUERY)
 
 
 def script(probe: Probe, login: Login, connect_timeout: int) -> str:
     """A shell script that connects `probe.count` times and prints a line for each: exit status, tab, what was said."""
-    connect = _sql(probe.endpoint, login, connect_timeout) if probe.sql else _plain(probe.endpoint)
-    whole = connect_timeout + _FOR_THE_QUERY if probe.sql else connect_timeout
+    connect = _sql(probe, login, connect_timeout) if probe.sql else _plain(probe.endpoint)
+    said = f"{connect} 2>&1 </dev/null"
+    if probe.large:
+        # awk's exit status is that of the line; the client's comes with what it said.
+        said = f"{{ {connect}; printf '\\nexit\\t%s\\n' $?; }} 2>&1 </dev/null | awk {shlex.quote(_COUNTED)}"
     return f"""\
 {_password(login)}
-limit=$(command -v timeout >/dev/null && echo timeout {whole})
+limit=$(command -v timeout >/dev/null && echo timeout {_whole(probe, connect_timeout)})
 client=$(command -v {"mariadb || command -v mysql" if probe.sql else "bash"}) || exit {_NO_CLIENT}
 one() {{
-    said=$({connect} 2>&1 </dev/null)
+    said=$({said})
     status=$?
     printf '%s\\t%s\\n' $status "$(printf %s "$said" | tr '\\n\\t' '|=')"
 }}
@@ -122,13 +167,24 @@ def _password(login: Login) -> str:
     return f"MYSQL_PWD={shlex.quote(login.password)}; export MYSQL_PWD" if login.password is not None else ":"
 
 
-def _sql(endpoint: Endpoint, login: Login, connect_timeout: int) -> str:
+def _sql(probe: Probe, login: Login, connect_timeout: int) -> str:
+    endpoint = probe.endpoint
     options = ["--no-defaults"] if not login.option_files else []
     options = [f"--defaults-file={login.defaults_file}"] if login.defaults_file else options
     options += [f"--user={login.user}"] if login.user else []
     options += ["--protocol=tcp", f"--host={endpoint.address}", f"--port={endpoint.port}"]
-    options += [f"--connect-timeout={connect_timeout}", "--batch", "--skip-column-names", f"--execute={_QUERY}"]
+    options += [f"--connect-timeout={connect_timeout}", "--batch", "--skip-column-names"]
+    # Unbuffered: what was said before a large answer is heard also where that never comes.
+    options += ["--unbuffered"] if probe.large else []
+    options += [f"--execute={_query(probe.large)}"]
     return f'$limit "$client" {shlex.join(options)}'
+
+
+def _query(large: int) -> str:
+    """The client sends one statement after another, each when the one before is answered."""
+    if not large:
+        return _QUERY
+    return f"{_QUERY}; SELECT 'sent', LENGTH('{'y' * REQUEST}'); SELECT 'large', REPEAT('x', {large})"
 
 
 def _plain(endpoint: Endpoint) -> str:
@@ -148,18 +204,41 @@ def _answers(declaration: Declaration, probe: Probe, heard: Heard) -> list[Answe
     return [_answer(declaration, probe, status, text) for status, text in lines]
 
 
-_TIMED_OUT = "124"
+_ENDED = "124"
 """timeout(1), exit status."""
 
 
 def _answer(declaration: Declaration, probe: Probe, status: str, text: str) -> Answer:
+    said, words = _heard(text)
+    status = said.get("exit", status)
+    error = ""
     if status != "0":
-        words = " ".join(text.replace("|", " ").split())
-        return Answer(error=_hint(words) or ("no answer in time" if status == _TIMED_OUT else f"exit status {status}"))
+        error = _hint(words) or (TIMED_OUT if status == _ENDED else f"exit status {status}")
     if not probe.sql:
-        return Answer(server="connected")
-    said = dict(line.split("=", 1) for line in text.split("|") if "=" in line)
-    return Answer(server=identify(declaration, said), client=said.get("client", ""))
+        return Answer(error=error) if error else Answer(server="connected")
+    if error and not (probe.large and "hostname" in said):
+        return Answer(error=error)
+    return Answer(
+        identify(declaration, said), said.get("client", ""), error, _bytes(said, "sent"), _bytes(said, "large")
+    )
+
+
+def _heard(text: str) -> tuple[dict[str, str], str]:
+    """What the server said of itself, and all other words."""
+    said: dict[str, str] = {}
+    others: list[str] = []
+    for line in text.split("|"):
+        key, known, value = line.partition("=")
+        if known and key in _SAID:
+            said[key] = value
+        else:
+            others.append(line)
+    return said, " ".join(" ".join(others).split())
+
+
+def _bytes(said: Mapping[str, str], key: str) -> int | None:
+    """0 of NULL, which is MySQL's answer to what would be larger than it allows."""
+    return (int(said[key]) if said[key].isdecimal() else 0) if key in said else None
 
 
 def _hint(error: str) -> str:

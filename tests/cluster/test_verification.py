@@ -203,3 +203,29 @@ def test_one_writer_at_each_place_but_not_the_same() -> None:
     apart = [judge(places[0], answers("db1 " * 3)), judge(places[1], answers("db2 " * 3))]
     assert split_writers(apart) == ("write sticks to different servers: db1 at 10.0.0.11:3306, db2 at 10.0.0.12:5507",)
     assert split_writers([judge(place, answers("db1 " * 3)) for place in places]) == ()
+
+
+def test_a_spread_that_is_not_by_weight() -> None:
+    weighted = cluster((READ, 'scheduler = "wrr"'), ('address = "10.0.0.1"', 'address = "10.0.0.1"\nweight = 100'))
+    asked = probe(weighted, "10.0.0.10:3306")
+    assert judge(asked, answers("db1 " * 20 + "db2 db3 " * 2)).remarks == ()
+    verdict = judge(asked, answers("db1 db2 db3 " * 8))
+    assert verdict.healthy
+    assert verdict.remarks[1] == "by weight it would be: db1 20, db2 2, db3 2"
+
+
+@pytest.mark.parametrize("client", ["lb1", "LB2.example.net"])
+def test_a_server_that_resolves_names_says_a_directors(client: str) -> None:
+    said = answers("db1 db2 db3", client=client)
+    assert "something translates" in judge(probe(cluster(NAT), "10.0.0.12:5506"), said).faults[0]
+    translated = probe(cluster(NAT, ("[nat]", '[nat]\nreturn_path = "snat"')), "10.0.0.12:5506")
+    assert judge(translated, said).healthy
+
+
+def test_another_name_may_be_a_directors_own() -> None:
+    named = answers("db1 db2 db3", client="app1.example.net")
+    assert judge(probe(cluster(NAT), "10.0.0.12:5506"), named).healthy
+    translated = probe(cluster(NAT, ("[nat]", '[nat]\nreturn_path = "snat"')), "10.0.0.12:5506")
+    verdict = judge(translated, named)
+    assert verdict.healthy
+    assert "should be a director's name" in verdict.remarks[0]

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from cluster.declaration import ClientHost, Declaration, Ssh
+from cluster.directly import direct_probes
 from cluster.errors import HostError, RequestError
+from cluster.large import REQUEST
 from cluster.reading import read
-from cluster.verification import probes
+from cluster.verification import Kind, probes
 from fleet.verify import Login, client_at, script, verify
 
 LAB = (Path(__file__).parents[2] / "inventory/lab.toml").read_text()
@@ -199,3 +201,83 @@ def test_a_declared_client_is_reached_as_declared(declaration: Declaration, prog
     assert reads.healthy, reads
     said = (tmp_path / "notes.ssh").read_text()
     assert "-p 2222 -o StrictHostKeyChecking=yes -l deploy -- app1.example.net sh" in said
+
+
+# Large answers, and servers directly
+
+# Each server by its own address, else in turns. What a large call asks for, by REPEAT('x', N), SENDS sends.
+LARGE = """
+printf '%s\\n' "$*" | cut -c 1-200 >>"$NOTES"
+case "$*" in *=10.0.0.1\\ *) n=1 ;; *=10.0.0.2\\ *) n=2 ;; *=10.0.0.3\\ *) n=3 ;; *=10.0.0.11\\ *) n=1 ;; *) n=$(
+    flock "$COUNT" sh -c 'n=$(cat "$COUNT"); n=$((n % 3 + 1)); echo $n >"$COUNT"; echo $n') ;;
+esac
+printf 'hostname\\tdb%s\\nwsrep_node_address\\t\\nwsrep_node_name\\tdb%s\\nclient\\t10.0.0.5\\n' $n $n
+case "$*" in *REPEAT*) ;; *) exit 0 ;; esac
+"""
+SENDS = (
+    LARGE
+    + """
+printf 'sent\\t%s\\nlarge\\t' "$(printf %s "$*" | grep -o 'y\\{100,\\}' | tr -d '\\n' | wc -c)"
+head -c "$(printf %s "$*" | sed "s/.*REPEAT('x', \\([0-9]*\\)).*/\\1/")" /dev/zero | tr '\\0' x
+echo
+"""
+)
+
+
+def test_large_answers_and_each_server(declaration: Declaration, program: Install, tmp_path: Path) -> None:
+    program("mariadb", SENDS)
+    found = verify(declaration, client_at("here"), Login("monitor", SECRET), large=300_000, direct=True)
+    assert [(v.probe.kind, str(v.probe.endpoint)) for v in found] == [
+        (Kind.SPREAD, "10.0.0.10:3306"),
+        (Kind.LARGE, "10.0.0.10:3306"),
+        (Kind.SPREAD, "10.0.0.11:3306"),
+        (Kind.LARGE, "10.0.0.11:3306"),
+        (Kind.DIRECT, "10.0.0.1:3306"),
+        (Kind.DIRECT, "10.0.0.2:3306"),
+        (Kind.DIRECT, "10.0.0.3:3306"),
+    ]
+    assert [v.faults for v in found] == [()] * 7
+    assert found[1].answers == {"db1": 1, "db2": 1, "db3": 1}
+    assert found[5].answers == {"db2": 1}
+    assert all(v.seconds > 0 for v in found)
+    calls = (tmp_path / "notes").read_text().splitlines()
+    assert sum("--unbuffered" in call for call in calls) == 3 + 1 + 3
+    assert any("--user=monitor --protocol=tcp --host=10.0.0.2 --port=3306" in call for call in calls)
+    assert "se$cret" not in (tmp_path / "notes").read_text()
+
+
+def test_a_large_answer_that_never_ends(declaration: Declaration, program: Install) -> None:
+    program("mariadb", LARGE + f"printf 'sent\\t{REQUEST}\\n'; exec sleep 60")
+    program("timeout", 'shift; exec /usr/bin/timeout 1 "$@"')
+    _, reads, _, writes = verify(declaration, client_at("here"), Login(), large=300_000)
+    assert len(reads.faults) == 3
+    assert "db1: an answer of 300 kB hangs where small ones pass" in writes.faults[0]
+    assert "to the client" in writes.faults[0]
+
+
+def test_a_large_request_that_never_arrives(declaration: Declaration, program: Install) -> None:
+    program("mariadb", LARGE + "exec sleep 60")
+    program("timeout", 'shift; exec /usr/bin/timeout 1 "$@"')
+    *_, db3 = verify(declaration, client_at("here"), Login(), large=300_000, direct=True)
+    assert "db3: a request of 8 kB hangs where small ones pass" in db3.faults[0]
+
+
+def test_less_than_was_asked_for(declaration: Declaration, program: Install) -> None:
+    program("mariadb", LARGE + f"printf 'sent\\t{REQUEST}\\nlarge\\tNULL\\n'")
+    _, reads, _, _ = verify(declaration, client_at("here"), Login(), large=300_000)
+    assert reads.healthy
+    assert "max_allowed_packet" in reads.remarks[0]
+
+
+def test_nothing_large_where_nobody_answers(declaration: Declaration, program: Install) -> None:
+    program("mariadb", "echo 'ERROR 2002 (HY000): no way' >&2; exit 1")
+    found = verify(declaration, client_at("here"), Login(), count=1, large=300_000, direct=True)
+    assert [v.probe.kind for v in found] == [Kind.SPREAD] * 2 + [Kind.DIRECT] * 3
+    assert found[-1].faults == ("does not answer directly: ERROR 2002 (HY000): no way",)
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_the_large_script_is_one_that_shells_read(shell: str, declaration: Declaration) -> None:
+    (probe, *_) = direct_probes(declaration, large=4_000_000)
+    text = script(probe, Login("o'neill; id", SECRET, "/a b"), 5)
+    assert not subprocess.run([shell, "-n"], input=text, text=True, capture_output=True, check=True).stderr
