@@ -188,7 +188,7 @@ def _directors(case: Case) -> Iterator[Diagnosis]:
     for address in floating_addresses(case.blueprint.declaration):
         holders = [view.name for view in asked if address in view.holds]
         if len(holders) > 1:
-            yield Diagnosis(Fault.SPLIT_BRAIN, " and ".join(holders), (f"both hold {address}",))
+            yield Diagnosis(Fault.SPLIT_BRAIN, _BOTH.join(holders), (f"both hold {address}",))
         elif not holders and asked:
             yield Diagnosis(Fault.NOBODY, "", (f"nobody holds {address}",))
 
@@ -287,6 +287,8 @@ _LOOKS: tuple[Callable[[Case], Iterator[Diagnosis]], ...] = (
     _left_behind,
 )
 
+_BOTH = " and "
+
 # What follows from what, on the same host; and what follows wherever it is.
 _SAME_HOST = {
     Fault.TRIAL: {Fault.TABLE, Fault.STOPPED, Fault.OTHERWISE},
@@ -335,5 +337,8 @@ def _without_consequences(found: list[Diagnosis]) -> Iterator[Diagnosis]:
 def _is_cause(cause: Diagnosis, other: Diagnosis) -> bool:
     if cause.fault is Fault.FIREWALL and other.fault is Fault.SPLIT_BRAIN:
         return any("VRRP" in line for line in cause.evidence)
+    if cause.fault is Fault.STOPPED and other.fault is Fault.SPLIT_BRAIN:
+        # Addresses that nobody there looks after: somebody gave them by hand, or keepalived was killed.
+        return cause.host in other.host.split(_BOTH)
     same = cause.host == other.host and other.fault in _SAME_HOST.get(cause.fault, ())
     return same or other.fault in _ANYWHERE.get(cause.fault, ())

@@ -246,6 +246,16 @@ def test_a_server_without_its_footprint(mode: Mode) -> None:
     assert seen.names == {(wanted, "db1")}
 
 
+def test_addresses_that_nobody_looks_after_are_of_a_keepalived_that_does_not_run() -> None:
+    seen = well()
+    both_active(seen)
+    units = seen.answers.states["lb2"].units
+    seen.state("lb2", units={**units, "keepalived.service": replace(units["keepalived.service"], active=False)})
+    (found,) = seen.found()
+    assert (found.fault, found.host, found.by_deploy) == (Fault.STOPPED, "lb2", True)
+    assert "lb1 and lb2" in found.hence[0]
+
+
 def test_settings_have_the_name_of_what_they_do() -> None:
     seen = well()
     state = seen.answers.states["db1"]

@@ -63,7 +63,8 @@ EVERYWHERE = [
     Made(Fault.OLDER_FILE, "passive", f"{KEPT}; {EDIT}; {LOAD}; {BACK}", name="file put back"),
     Made(Fault.OLDER_FILE, "passive", f"{KEPT}; {EDIT}", BACK, name="edited, not loaded"),
     Made(Fault.OTHERWISE, "passive", f"{KEPT}; {EDIT}; {LOAD}", name="edited and loaded"),
-    Made(Fault.TRIAL, "passive", f"systemctl stop keepalived; {HOWTO}"),
+    Made(Fault.TRIAL, "passive", f"systemctl stop keepalived; rm {CONF}; {HOWTO}"),
+    Made(Fault.STOPPED, "passive", f"systemctl stop keepalived; {HOWTO}", name="stopped, and addresses by hand"),
     Made(
         Fault.FIREWALL,
         "db3",
