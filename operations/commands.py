@@ -14,10 +14,13 @@ from dataclasses import replace
 from shlex import quote
 
 from cluster.difference import Action, Difference, show_route, show_rule
+from cluster.kit import LIBRARY
 from cluster.parts import LOCK, Address, Chain, File, Link, Rule, Unit, proc_path
 from cluster.table import Mend
 from templates import render
 
+_OWN_FOLDERS = (".service.d", ".network.d", ".netdev.d")
+"""How folders end that are made for a drop-in of ours: they go with the last file in them."""
 WAIT = 120
 """Seconds that a script waits for the one of an earlier run."""
 
@@ -175,8 +178,8 @@ def _file(file: File) -> str:
 
 def _remove_file(file: File) -> str:
     folder = file.path.rpartition("/")[0]
-    # A folder for drop-ins of a unit is made for the first one, and goes with the last.
-    empty = f"; rmdir {quote(folder)} 2>/dev/null || :" if folder.endswith(".service.d") else ""
+    ours = folder == LIBRARY or folder.endswith(_OWN_FOLDERS)
+    empty = f"; rmdir {quote(folder)} 2>/dev/null || :" if ours else ""
     return f"keep {quote(file.path)}; rm -f {quote(file.path)}{empty}"
 
 

@@ -15,7 +15,7 @@ import pytest
 from cluster.errors import Exit
 from cluster.history import LOCK_FILE
 from cluster.vocabulary import Mode
-from tests.system.machines import Cluster, wait_until
+from tests.system.machines import PATIENCE, Cluster, wait_until
 from tests.variants import ROOT, Variant
 
 pytestmark = [pytest.mark.lab, pytest.mark.soak, pytest.mark.timeout(1800)]  # several deploys each, on a busy machine
@@ -151,7 +151,7 @@ def test_ctrl_c_lets_go_of_the_lock_and_says_so_in_the_history(cluster: Cluster)
     settled(cluster, Mode.DR)
     with at_work(cluster, Mode.TUN) as first:
         first.send_signal(signal.SIGINT)
-        assert first.wait(120) == Exit.INTERRUPTED
+        assert first.wait(PATIENCE * 4) == Exit.INTERRUPTED  # when its step is finished
         assert locked(cluster) == []
         assert changes(cluster)[-1]["result"] == "interrupted"
     assert "interrupted: " in (cluster.folder / "first.log").read_text()
