@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import converge, figures, scale
+from benchmarks import converge, failover, figures, scale
 from benchmarks.figures import Figure, report
+from cluster.vocabulary import Mode
+from lab.load_record import Summary
 
 
 def test_a_goal_is_at_most() -> None:
@@ -72,3 +74,15 @@ def test_growth_is_from_the_fewest_hosts_to_the_most() -> None:
     taken = {str(size): [[time, 0.1, 0.1]] for size, time in zip(scale.SIZES, (1.0, 1.1, 1.5, 2.5, 4.5), strict=True)}
     growth = scale.figures(taken)[-1]
     assert (growth.value, growth.met) == (4.5, False)
+
+
+def test_new_connections_may_fail_in_a_crash_only() -> None:
+    lost = Summary(100, {"refused": 1}, 0.1, 20, {}, 0.1, 0.5)
+    missed = {
+        fault.name: [figure.what for figure in failover.figures(Mode.DR, fault, [lost]) if not figure.met]
+        for fault in failover.FAULTS
+    }
+    assert [name for name, whats in missed.items() if whats] == ["planned (lbctl failover)", "keepalived stopped"]
+    cut = Summary(100, {}, 0.1, 20, {3: "reset"}, 0.1, 1.5)
+    for fault in failover.FAULTS:
+        assert sum(not figure.met for figure in failover.figures(Mode.DR, fault, [cut])) == 2
