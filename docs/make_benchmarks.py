@@ -58,6 +58,9 @@ Two things make the figure look worse than a cluster's own: servers and operator
 shells are in the time, too; and with five hosts most of the time is the start of the program. Bare ssh to as many hosts stands
 beside it for comparison: it runs one command and compares nothing, and takes 25 times as long for 200 hosts as for 5.
 
+`lbctl status` is held to seconds: of five hosts one of which is dead to 3, of 200 hosts to 10, with a dead one or without. A dead
+host is an address to which packets go and from which nothing comes, not even that nobody is there.
+
 The goal of four times is missed for that reason: what the servers and their shells use of both CPUs is alone more than four times
 the time of five hosts. What the operator's own process uses is at the goal. On a machine of its own it has not been measured.
 """

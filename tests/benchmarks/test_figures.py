@@ -72,8 +72,13 @@ def test_what_says_that_nothing_was_changed() -> None:
 
 def test_growth_is_from_the_fewest_hosts_to_the_most() -> None:
     taken = {str(size): [[time, 0.1, 0.1]] for size, time in zip(scale.SIZES, (1.0, 1.1, 1.5, 2.5, 4.5), strict=True)}
-    growth = scale.figures(taken)[-1]
+    *_, five, alive, dead, _, growth = scale.figures(taken, [[2.0, 2.9, 3.5], [11.0], [9.9]])
     assert (growth.value, growth.met) == (4.5, False)
+    assert [(figure.what, figure.value, figure.met) for figure in (five, alive, dead)] == [
+        ("lbctl status, 5 hosts, one of them dead", 2.9, True),
+        ("lbctl status, 200 hosts", 11.0, False),
+        ("lbctl status, 200 hosts, one of them dead", 9.9, True),
+    ]
 
 
 def test_new_connections_may_fail_in_a_crash_only() -> None:
