@@ -13,7 +13,7 @@ from typing import Self
 from cluster.errors import HostError
 from lab.unpacked import unpacked
 
-# $1 folder, $2 how many, $3 sshd, $4 the dead address. The last line holds everything until the benchmark closes its end of the pipe.
+# $1 folder, $2 how many, $3 sshd, $4 the dead address. The last line holds all until the benchmark's end of the pipe is closed.
 _SET_UP = r"""
 set -e
 mount -t tmpfs run /run; mkdir -p /run/netns /run/sshd

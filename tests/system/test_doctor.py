@@ -14,6 +14,7 @@ from cluster.faults import BY_HAND, DEPLOY, Fault
 from cluster.vocabulary import Mode, ReturnPath
 from lab.lab import Lab
 from tests.system.machines import PATIENT, Cluster, settles
+from tests.system.reboots import HOOKS
 from tests.variants import Variant
 
 pytestmark = [pytest.mark.lab, pytest.mark.soak, pytest.mark.timeout(900)]
@@ -245,6 +246,28 @@ def test_a_fault_is_found_named_and_cured(
         assert found["cure"] in {DEPLOY, BY_HAND}
         fixed = deployed.lbctl("doctor", "--fix", "--yes", *(["--overwrite"] if found["cure"] == BY_HAND else []))
         assert "changed on" in fixed.output, fixed.output
+    finds(deployed, set())
+
+
+BY_HAND_FILE = "/etc/network/interfaces.d/by-hand"
+
+
+@DR
+def test_the_how_tos_hooks_go_by_the_command_that_is_named(
+    deployed: Cluster, record_property: Callable[[str, object], None]
+) -> None:
+    make = f"cat >{BY_HAND_FILE} <<'END'\n{HOOKS}END"
+    told(record_property, deployed, Fault.NEXT_BOOT, "db1", f"the how-to's hooks in {BY_HAND_FILE}")
+    deployed.on("db1", make)
+    try:
+        (found,) = finds(deployed, {(str(Fault.NEXT_BOOT), "db1")})
+        assert "sed -i" in found["cure"], found
+        checked = deployed.lbctl("plan", "--check")
+        assert checked.status == Exit.TROUBLE, checked.output
+        deployed.on("db1", found["cure"])
+        finds(deployed, set())
+    finally:
+        deployed.on("db1", f"rm -f {BY_HAND_FILE} /etc/network/by-hand.before-lbctl")
     finds(deployed, set())
 
 
