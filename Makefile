@@ -48,6 +48,12 @@ test: venv system
 soak: venv system browser
 	@$(VENV)/bin/pytest -m soak tests
 
+## make soak-NAME       one file of them, with its short tests: tests/system/test_NAME.py (soak-live, soak-doctor, …)
+soak-%: venv system
+	@test -e tests/system/test_$*.py || { echo "there is no tests/system/test_$*.py; there are:" \
+	$$(ls tests/system/test_*.py | sed 's,.*/test_,,; s,[.]py$$,,'); exit 2; }
+	@$(VENV)/bin/pytest -v -m "soak or not soak" tests/system/test_$*.py $(ARGS)
+
 ## make check           lint, types, floors and the pure tests: under a minute
 check: lint types floors pure
 
