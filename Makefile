@@ -96,6 +96,10 @@ bench-writers: venv system
 bench-switch: venv system
 	@$(PYTHON) -m benchmarks.switch
 
+## make bench-live     servers and directors come, rest, change places, leave, in each mode: what clients see
+bench-live: venv system
+	@$(PYTHON) -m benchmarks.live
+
 ## make lock            pins the dependencies anew
 lock: venv
 	@$(PYTHON) -m pip install -q uv

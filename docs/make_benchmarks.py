@@ -95,6 +95,15 @@ after another, while a client works with real SQL: 20 connections that are held 
 would be cut, is cut before the benchmark's eyes. A deploy follows each change, which takes away what only the old ones used.
 """
 
+LIVE = """\
+`make bench-live` changes a cluster of two directors and three servers by each command that does so while it runs, one after another in
+each mode, under the same load: 20 connections that are held open and ask every 100 ms, 50 new ones a second. A server is drained
+(`--drain 0`), undrained, removed, added; the addresses go to the other director and back; the active director is removed and comes
+back; one that lost power is removed. Each row is the worst of all rounds. No new connection may fail, none that is held be cut, and no
+address have two owners, who are asked for by ARP every 50 ms. One exception is asked for: a server is removed with `--drain 5s --cut`, which
+cuts the held connections that are left at it, so that there the number is shown and has no goal.
+"""
+
 WRITERS = """\
 `make bench-writers`: the three ways to choose a writer ([declaration.md](declaration.md#three-ways-to-choose-the-writer)) on a real
 Galera cluster in mode dr, with the default health checks. A pool of 4 connections and 20 new ones a second write rows that say where
@@ -120,6 +129,7 @@ SECTIONS: Mapping[str, Section] = {
     "failover": Section("A director stops, dies, is cut off", FAILOVER),
     "eject": Section("A database dies, hangs, is cut off", EJECT),
     "switch": Section("A running cluster changes its mode", SWITCH),
+    "live": Section("A running cluster is changed", LIVE),
     "writers": Section("A writer, chosen in three ways", WRITERS),
     "startup": Section("Start-up", STARTUP),
 }

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import converge, failover, figures, scale
+from benchmarks import converge, failover, figures, live, scale
 from benchmarks.figures import Figure, report
 from cluster.vocabulary import Mode
+from lab.arp_watch import Round, Watched
 from lab.load_record import Summary
+from tests.system.live import Seen
 
 
 def test_a_goal_is_at_most() -> None:
@@ -91,3 +93,21 @@ def test_new_connections_may_fail_in_a_crash_only() -> None:
     cut = Summary(100, {}, 0.1, 20, {3: "reset"}, 0.1, 1.5)
     for fault in failover.FAULTS:
         assert sum(not figure.met for figure in failover.figures(Mode.DR, fault, [cut])) == 2
+
+
+def test_only_a_removal_that_is_told_to_may_cut_what_is_held() -> None:
+    seen = Seen()
+    seen.summary = Summary(3000, {"refused": 2}, 0.4, 20, {7: "reset"}, 1.2, 0.1)
+    seen.arp = Watched((Round("10.0.0.10", 1.0, ("02:00:0a:00:00:04", "02:00:0a:00:00:06")),))
+    missed = {
+        command.name: [figure.what for figure in live.figures(Mode.TUN, command, [seen]) if not figure.met]
+        for command in live.COMMANDS
+    }
+    assert missed["server drained"] == [
+        "tun, server drained: failed of 3000 new",
+        "tun, server drained: cut of 20 held",
+        "tun, server drained: addresses with two owners",
+    ]
+    assert [name for name, whats in missed.items() if len(whats) == 2] == ["server removed"]
+    longest = live.figures(Mode.TUN, live.COMMANDS[0], [seen, seen])[2]
+    assert (longest.what, longest.value, longest.goal) == ("tun, server drained: longest request", 1.2, None)
