@@ -48,6 +48,12 @@ test: venv system
 soak: venv system browser
 	@$(VENV)/bin/pytest -m soak tests
 
+## make soak-NAME       one file of them, with its short tests: tests/system/test_NAME.py (soak-live, soak-doctor, …)
+soak-%: venv system
+	@test -e tests/system/test_$*.py || { echo "there is no tests/system/test_$*.py; there are:" \
+	$$(ls tests/system/test_*.py | sed 's,.*/test_,,; s,[.]py$$,,'); exit 2; }
+	@$(VENV)/bin/pytest -v -m "soak or not soak" tests/system/test_$*.py $(ARGS)
+
 ## make check           lint, types, floors and the pure tests: under a minute
 check: lint types floors pure
 
@@ -89,6 +95,10 @@ bench-writers: venv system
 ## make bench-switch    a running cluster is switched from each mode to each other: what clients see
 bench-switch: venv system
 	@$(PYTHON) -m benchmarks.switch
+
+## make bench-live     servers and directors come, rest, change places, leave, in each mode: what clients see
+bench-live: venv system
+	@$(PYTHON) -m benchmarks.live
 
 ## make lock            pins the dependencies anew
 lock: venv

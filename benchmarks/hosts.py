@@ -13,7 +13,7 @@ from typing import Self
 from cluster.errors import HostError
 from lab.unpacked import unpacked
 
-# $1 folder, $2 how many, $3 sshd. The last line holds everything until the benchmark's end of the pipe is closed.
+# $1 folder, $2 how many, $3 sshd, $4 the dead address. The last line holds all until the benchmark's end of the pipe is closed.
 _SET_UP = r"""
 set -e
 mount -t tmpfs run /run; mkdir -p /run/netns /run/sshd
@@ -25,6 +25,8 @@ mount --bind "$1/passwd" /etc/passwd
 ip link set lo up
 ip link add br0 type bridge forward_delay 0 mcast_snooping 0
 ip addr add 10.0.255.254/16 dev br0; ip link set br0 up
+# Of a host that is dead the network says nothing at all, as beyond a router.
+ip neigh add "$4" lladdr 02:00:00:00:00:01 dev br0 nud permanent
 n=0
 while [ $n -lt "$2" ]; do
   n=$((n + 1)); ip netns add h$n
@@ -59,6 +61,8 @@ class Hosts:
     """So many, reachable by `inside`. Use as a context manager. Raises HostError if they do not come up."""
 
     network = IPv4Network("10.0.0.0/16")
+    dead = "10.0.253.1"
+    """One that never answers."""
 
     def __init__(self, count: int, folder: Path) -> None:
         self.folder = folder
@@ -86,7 +90,7 @@ class Hosts:
                     "--kill-child",
                     "--mount-proc",
                 ),
-                *("sh", "-c", _SET_UP, "hosts", str(self.folder), str(len(self.addresses)), str(server)),
+                *("sh", "-c", _SET_UP, "hosts", str(self.folder), str(len(self.addresses)), str(server), self.dead),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

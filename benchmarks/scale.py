@@ -1,10 +1,13 @@
-"""How `lbctl plan` grows with the number of hosts: real OpenSSH servers, each in a network namespace of its own.
+"""How `lbctl plan` grows with the number of hosts, and how soon `lbctl status` has seen them, also with a dead one among them.
+
+The hosts are real OpenSSH servers, each in a network namespace of its own.
 
 Each host is reached by the real connector and answers the real observation script by its own shell. A namespace has no IPVS and
 no systemd, so the hosts are not as declared: what is measured is what a run that changes nothing does (connect, look, compare),
 with many differences to list. Servers and operator share this machine's CPUs.
 """
 
+import json
 import os
 import statistics
 import subprocess
@@ -26,12 +29,14 @@ SIZES = (5, 20, 50, 100, 200)
 ROUNDS = int(os.environ.get("ROUNDS") or 5)
 AT_MOST = 4
 """Times the time of the smallest."""
+LOOKS = ((5, 1, 3), (200, 0, 10), (200, 1, 10))
+"""`lbctl status`: hosts, how many of them are dead, and at most how many seconds it may take."""
 DIRECTORS = 2
 
 
-def declaration(hosts: Hosts, count: int) -> str:
-    """Two directors and otherwise real servers, mode dr."""
-    addresses = hosts.addresses[:count]
+def declaration(hosts: Hosts, count: int, dead: int = 0) -> str:
+    """Two directors and otherwise real servers, mode dr. `dead`: 0 or 1."""
+    addresses = [*hosts.addresses[: count - dead], *[hosts.dead] * dead]
     directors = "".join(
         f'[director.lb{n}]\naddress = "{address}"\npriority = {100 + n}\n'
         for n, address in enumerate(addresses[:DIRECTORS], start=1)
@@ -66,17 +71,8 @@ class Bench:
 
     def plan(self, count: int) -> tuple[float, float]:
         """Wall seconds, and the CPU seconds that the operator's own process took."""
-        file = self.folder / f"scale-{count}.toml"
-        file.write_text(declaration(self.hosts, count))
-        lbctl = str(Path(sys.executable).with_name("lbctl"))
         before, begun = getrusage(RUSAGE_CHILDREN), time.perf_counter()
-        done = subprocess.run(
-            self.hosts.inside(lbctl, "--cluster", str(file), "plan", "--no-diff"),
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+        done = self.lbctl(declaration(self.hosts, count), "plan", "--no-diff")
         seconds, after = time.perf_counter() - begun, getrusage(RUSAGE_CHILDREN)
         if done.returncode or "cannot be reached" in done.stdout:
             raise BenchmarkError(
@@ -86,6 +82,27 @@ class Bench:
         if len(listed) != count:
             raise BenchmarkError(f"lbctl plan spoke of {len(listed)} hosts, not of {count}:\n{done.stdout[-2000:]}")
         return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    def status(self, count: int, dead: int) -> float:
+        """Seconds until all that live have been seen, and who is dead is named."""
+        begun = time.perf_counter()
+        done = self.lbctl(declaration(self.hosts, count, dead), "status", "--json")
+        seconds = time.perf_counter() - begun
+        if done.returncode != Exit.TROUBLE:
+            raise BenchmarkError(f"lbctl status of {count} hosts ended with {done.returncode}:\n{done.stderr[-2000:]}")
+        found = json.loads(done.stdout)
+        seen = {each["host"] for each in found["drift"]}
+        if (len(found["dead"]), len(seen)) != (dead, count - dead):
+            raise BenchmarkError(f"of {count} hosts {len(seen)} were compared, dead are {found['dead']}, not {dead}")
+        return seconds
+
+    def lbctl(self, text: str, *words: str) -> "subprocess.CompletedProcess[str]":
+        file = self.folder / "scale.toml"
+        file.write_text(text)
+        argv = [str(Path(sys.executable).with_name("lbctl")), "--cluster", str(file), *words]
+        return subprocess.run(
+            self.hosts.inside(*argv), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        )
 
     def ssh(self, count: int) -> float:
         """`ssh HOST true` to as many, side by side: what OpenSSH's own client takes for it."""
@@ -124,7 +141,21 @@ def measured(at: Bench) -> dict[str, list[list[float]]]:
     return taken
 
 
-def figures(taken: dict[str, list[list[float]]]) -> list[Figure]:
+def looked(at: Bench) -> list[list[float]]:
+    """Seconds of `lbctl status`, for each of `LOOKS`, in turns."""
+    rounds = []
+    for number in range(1, ROUNDS + 1):
+        rounds.append([at.status(count, dead) for count, dead, _ in LOOKS])
+        shown = ", ".join(f"{_hosts(*look)} {s:.2f} s" for look, s in zip(LOOKS, rounds[-1], strict=True))
+        print(f"round {number} of {ROUNDS}, status: {shown}", flush=True)
+    return [list(column) for column in zip(*rounds, strict=True)]
+
+
+def _hosts(count: int, dead: int, _: float) -> str:
+    return f"{count} hosts{', one of them dead' if dead else ''}"
+
+
+def figures(taken: dict[str, list[list[float]]], status: list[list[float]]) -> list[Figure]:
     median = {size: [statistics.median(column) for column in zip(*rows, strict=True)] for size, rows in taken.items()}
     least, most = str(SIZES[0]), str(SIZES[-1])
     rows = []
@@ -136,6 +167,10 @@ def figures(taken: dict[str, list[list[float]]]) -> list[Figure]:
         ]
     return [
         *rows,
+        *(
+            Figure(f"lbctl status, {_hosts(*look)}", statistics.median(seconds), look[-1])
+            for look, seconds in zip(LOOKS, status, strict=True)
+        ),
         Figure(
             f"{most} hosts, CPU time of the operator, of that of {least}",
             median[most][1] / median[least][1],
@@ -150,7 +185,7 @@ def main() -> int:
     try:
         must_be_root()
         with termination_raises(), bench(SIZES[-1]) as at:
-            taken = measured(at)
+            taken, status = measured(at), looked(at)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return Exit.INTERRUPTED
@@ -161,7 +196,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return Exit.FAILED
     print(f"\nmedians of {ROUNDS} rounds; SSH servers and operator share {len(os.sched_getaffinity(0))} CPUs\n")
-    return report(figures(taken), "scale", {"columns": ["plan", "cpu", "ssh"], "seconds": taken})
+    return report(figures(taken, status), "scale", {"columns": ["plan", "cpu", "ssh"], "seconds": taken})
 
 
 if __name__ == "__main__":

@@ -202,10 +202,12 @@ def _do(
         printing.plan(wanted, None)
     deployment.preflight(session, wanted, overwrite=manner.overwrite)
     listener = printing.listener(change, as_json=manner.json)
-    if wanted.is_empty and not change.idle:
+    nothing = wanted.is_empty and not change.idle
+    if nothing and not _was_left(seen):
         done = changes.carry_out(session, change, wanted, listener, seen)
     else:
-        _agreed(wanted, change.blueprint.declaration, yes=manner.yes)
+        if not nothing:
+            _agreed(wanted, change.blueprint.declaration, yes=manner.yes)
         of(ctx).state = (
             "what was begun is finished on each host or not begun; the same command goes on from there, "
             "lbctl switch-mode --abort goes back"
@@ -218,6 +220,15 @@ def _do(
     else:
         printing.outcome(change, wanted, done)
     return done
+
+
+def _was_left(seen: "Seen") -> bool:
+    """Whether the last change came to no end that was written down: this one is, then, though nothing is left to do. Else the
+    other would be called unfinished for ever.
+    """
+    from cluster.history import history, unfinished  # noqa: PLC0415
+
+    return unfinished(history({name: state.history for name, state in seen.items() if state}, {}).entries) is not None
 
 
 def _agreed(wanted: "Plan", declaration: "Declaration", *, yes: bool) -> None:

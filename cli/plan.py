@@ -43,5 +43,5 @@ def plan(
             printing.plan(found, deployment.texts(session, found) if diff else None)
     if found.unreachable:
         raise typer.Exit(Exit.FAILED)
-    if check and (found.told or not found.is_empty):
+    if check and (found.leaves_work or not found.is_empty):
         raise typer.Exit(Exit.TROUBLE)

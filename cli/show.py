@@ -45,7 +45,7 @@ def _steps(plan: Plan, texts: Mapping[str, Mapping[str, str]] | None) -> Iterato
 def _nothing_to_do(plan: Plan) -> tuple[str, str]:
     if plan.none_asked:
         return "red", "No host could be asked, so nothing is known. Mend the connections above, then plan again."
-    rest = " but for that" if plan.told else ""
+    rest = " but for that" if plan.leaves_work else ""
     others = f"; not asked: {', '.join(plan.unreachable)}" if plan.unreachable else ""
     return "green", f"Nothing to do: every host that could be asked is as declared{rest}{others}."
 
@@ -79,6 +79,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "hand_edited": dict(plan.hand_edited),
         "told": dict(plan.told),
         "refused": dict(plan.refused),
+        "clashes": [{"host": each.host, "seen": list(each.seen), "cure": each.cure} for each in plan.clashes],
         "notes": list(plan.notes),
     }
 

@@ -40,6 +40,10 @@ def of_plan(declaration: Declaration, seen: Mapping[str, HostState | None], want
             evidence.append(wanted.hand_edited[host])
             special = BY_HAND
         yield Diagnosis(fault, host, tuple(evidence), special)
+    for host in dict.fromkeys(clash.host for clash in wanted.clashes):
+        mine = [clash for clash in wanted.clashes if clash.host == host]
+        evidence = [line for clash in mine for line in clash.seen]
+        yield Diagnosis(Fault.NEXT_BOOT, host, tuple(evidence), "; ".join(clash.cure for clash in mine))
 
 
 def _fault(declaration: Declaration, change: Difference, seen: HostState | None) -> Fault:

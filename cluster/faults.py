@@ -54,6 +54,7 @@ class Fault(StrEnum):
     OUT = "out-of-rotation"
     CLOCK = "clock"
     DENIED = "access-denied"
+    NEXT_BOOT = "next-boot"
     OTHERWISE = "not-as-declared"
     UNFINISHED = "unfinished-change"
     LOCK = "lock-left"
@@ -100,6 +101,9 @@ ABOUT = {
     Fault.OUT: About("a server is out of rotation", "journalctl -u keepalived on the active director"),
     Fault.CLOCK: About("the clock differs from the other hosts'", "timedatectl; chrony or systemd-timesyncd"),
     Fault.DENIED: About("AppArmor or SELinux forbids something", "the profile that is named: journalctl -k"),
+    Fault.NEXT_BOOT: About(
+        "the host's own network configuration spoils the next boot", "the lines that are named, in that file"
+    ),
     Fault.OTHERWISE: About("something else is not as declared", DEPLOY),
     Fault.UNFINISHED: About("a change was never finished", "lbctl switch-mode --resume goes on, --abort goes back"),
     Fault.LOCK: About("a lock was left behind", "lbctl unlock"),

@@ -6,6 +6,7 @@ own each of them is done twice, and ifup stops at the first that finds its work 
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from cluster.footprint import Blueprint
 from cluster.keepalived import floating_addresses
@@ -15,30 +16,70 @@ from cluster.vocabulary import BootFiles
 _OURS = r"\b(dummy0|tunl0|arp_ignore|arp_announce|fwmark|set-x?mark|ip_forward|MASQUERADE|table 1|table 100)\b"
 _HOOK = re.compile(r"(?:(?:pre|post)-)?(?:up|down)\s")
 _STANZA = re.compile(r"(?:auto|allow-\S+|iface)\s.*\b(?:dummy0|tunl0)\b")
+_ALL_READ = "/etc/network/interfaces.d/"
 _SOURCE = re.compile(r"source(?:-directory)?\s+(?:/etc/network/)?interfaces\.d(?:/\*)?/?$")
 
 
-def notes(blueprint: Blueprint, host: str, seen: HostState) -> Iterator[str]:
-    """What a person should know and do about this host, each a text of one or more lines."""
+@dataclass(frozen=True)
+class Clash:
+    """What spoils the next boot or the next ifup of a host, and what a person does about it."""
+
+    host: str
+    seen: tuple[str, ...]
+    hence: str
+    cure: str
+
+    @property
+    def what(self) -> str:
+        return self.seen[0]
+
+
+@dataclass(frozen=True)
+class Doubled(Clash):
+    """Lines by another hand that do what is ours."""
+
+    def __str__(self) -> str:
+        first, *lines = self.seen
+        shown = "\n".join(f"    {line}" for line in lines)
+        return (
+            f"{self.host}: {first}:\n{shown}\n  {self.hence}\n  → on {self.host}: {self.cure}\n"
+            "    (lbctl never edits that file; no ifdown is needed, and what the lines have set stays until the next boot)"
+        )
+
+
+class Unread(Clash):
+    """Files of ours for the next boot that nobody reads, or that somebody undoes."""
+
+    def __str__(self) -> str:
+        return f"{self.host}: {self.what}{self.hence}. {self.cure[0].upper()}{self.cure[1:]}"
+
+
+def clashes(blueprint: Blueprint, host: str, seen: HostState) -> Iterator[Clash]:
+    """What a person should know and do about this host."""
     declaration = blueprint.declaration
     choice, interface = blueprint.boot_files(host), blueprint.host(host).interface
     boot = seen.boot_files if choice is BootFiles.AUTO else choice
     devices = {link.name for part in blueprint.footprint(host, {declaration.mode}) for link in part.links}
     if seen.network_file and boot is BootFiles.IFUPDOWN:
-        yield (
-            f'{host}: systemd-networkd looks after {interface}, and boot_files = "ifupdown" is declared: when networkd is '
-            "restarted it deletes addresses, routes and rules that it did not set. Leave boot_files out."
+        yield Unread(
+            host,
+            (f'systemd-networkd looks after {interface}, and boot_files = "ifupdown" is declared',),
+            ": when networkd is restarted it deletes addresses, routes and rules that it did not set",
+            "leave boot_files out",
         )
     if boot is None and devices:
-        yield (
-            f"{host}: neither ifupdown nor systemd-networkd looks after {interface}. What was set up works until the next boot; "
-            f"{' and '.join(sorted(devices))} will not come back then. Let one of the two have {interface}, or bring "
-            "them up yourself."
+        yield Unread(
+            host,
+            (f"neither ifupdown nor systemd-networkd looks after {interface}",),
+            f". What was set up works until the next boot; {' and '.join(sorted(devices))} will not come back then",
+            f"let one of the two have {interface}, or bring them up yourself",
         )
     if boot is BootFiles.IFUPDOWN and devices and not any(_SOURCE.match(line.text) for line in seen.interfaces):
-        yield (
-            f"{host}: /etc/network/interfaces does not read interfaces.d, so {' and '.join(sorted(devices))} will not come "
-            "back after a boot. Add Debian's own line there:  source /etc/network/interfaces.d/*"
+        yield Unread(
+            host,
+            ("/etc/network/interfaces does not read interfaces.d",),
+            f", so {' and '.join(sorted(devices))} will not come back after a boot",
+            "add Debian's own line there:  source /etc/network/interfaces.d/*",
         )
     floating = {*floating_addresses(declaration), *declaration.vips}
     ours = re.compile("|".join([_OURS, *(rf"(?<![\d.]){re.escape(str(address))}(?![\d.])" for address in floating)]))
@@ -51,14 +92,18 @@ def _does_ours(line: InterfacesLine, ours: re.Pattern[str]) -> bool:
     return bool(_STANZA.match(line.text) or (_HOOK.match(line.text) and ours.search(line.text)))
 
 
-def _doubled(host: str, path: str, lines: list[InterfacesLine]) -> str:
-    shown = "\n".join(f"    {line.number}: {line.text}" for line in lines)
+def _doubled(host: str, path: str, lines: list[InterfacesLine]) -> Doubled:
     delete = "".join(f"{_range(run)}d;" for run in _runs(line.number for line in lines)).rstrip(";")
-    return (
-        f"{host}: {path} does by hand what lbctl does now:\n{shown}\n"
-        "  So it is done twice, and at the next boot ifup stops at the first line that finds its work done.\n"
-        f"  → on {host}: sed -i.before-lbctl '{delete}' {path}\n"
-        "    (lbctl never edits that file; no ifdown is needed, and what the lines have set stays until the next boot)"
+    edit = f"sed -i.before-lbctl '{delete}' {path}"
+    if path.startswith(_ALL_READ):
+        # There a copy beside it would be read as well.
+        name = path.removeprefix(_ALL_READ)
+        edit = f"cp -p {path} /etc/network/{name}.before-lbctl && sed -i '{delete}' {path}"
+    return Doubled(
+        host,
+        (f"{path} does by hand what lbctl does now", *(f"{line.number}: {line.text}" for line in lines)),
+        "So it is done twice, and at the next boot ifup stops at the first line that finds its work done.",
+        edit,
     )
 
 

@@ -151,6 +151,8 @@ class HostState:
 
     lock: SeenLock | None = None
     """Directors: the cluster's lock, if somebody holds it."""
+    history: tuple[str, ...] = ()
+    """Directors: the last change, for `cluster.history.history`."""
 
     def holds(self, address: IPv4Address) -> bool:
         """Whether any device but a silent one of a real server has the address."""
@@ -250,6 +252,7 @@ def _state(sections: Mapping[str, list[str]]) -> HostState:
         records="there" in "".join(sections.get("records", [])),
         established=_established(words("established")),
         lock=next((SeenLock.read(line) for line in sections.get("cluster-lock", []) if line.strip()), None),
+        history=tuple(sections.get("history", [])),
     )
 
 

@@ -28,11 +28,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from cluster import interfaces
 from cluster.binding import silent_ports
 from cluster.difference import Action, Difference, differences
 from cluster.failover import gate_of_leaving
 from cluster.footprint import Blueprint
+from cluster.interfaces import Clash, clashes
 from cluster.keepalived import Endpoint
 from cluster.manual import Leftovers, cleared, leftovers
 from cluster.observed import HostState
@@ -97,9 +97,16 @@ class Plan:
     """Servers that refuse connections, and what a person must do: nothing that a step could mend."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Directors that must not be changed for that reason."""
+    clashes: tuple[Clash, ...] = ()
+    """What spoils a host's next boot, and only a person can mend."""
 
     none_asked: bool = False
     """No host answered: nothing is known, and an empty plan says nothing."""
+
+    @property
+    def leaves_work(self) -> bool:
+        """Whether a person must do something that no step does."""
+        return bool(self.told or self.clashes)
 
     @property
     def is_empty(self) -> bool:
@@ -140,14 +147,15 @@ def plan(
         why = "; ".join(filter(None, (why, f"nat's way back on {on}: connections may still use it")))
     none_asked = not any(seen.values())
     notes = (f"kept for now: {why}",) if why and not steps and not none_asked else ()
-    remarks = (note for name, state in seen.items() if state for note in interfaces.notes(blueprint, name, state))
+    clashing = [clash for name, state in seen.items() if state for clash in clashes(blueprint, name, state)]
     return Plan(
         steps,
-        (*notes, *ends_with_its_place(blueprint, directors), *remarks, *planner.silent(servers)),
+        (*notes, *ends_with_its_place(blueprint, directors), *map(str, clashing), *planner.silent(servers)),
         dict(unreachable or {}),
         dict(planner.hand_edited(steps, seen)),
         dict(planner.told(servers, planner.in_use)),
         dict(planner.refused(steps, seen)),
+        tuple(clashing),
         none_asked,
     )
 

@@ -306,6 +306,7 @@ def _drift(blueprint: Blueprint, answers: Answers) -> Iterator[tuple[str, str]]:
         for host, changes in step.changes.items():
             yield from ((host, change.what) for change in changes)
     yield from found.told.items()
+    yield from ((clash.host, clash.what) for clash in found.clashes)
 
 
 def _troubles(blueprint: Blueprint, found: Status) -> Iterator[str]:

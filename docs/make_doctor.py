@@ -80,8 +80,9 @@ RUNBOOK = {
     Fault.OUT: "keepalived took it out and nothing on the server says why: something between them, or a check that comes late on a busy machine. `journalctl -u keepalived` on the active director has the reason.",
     Fault.CLOCK: "Logs cannot be read side by side, and a lock's age is wrong. Hosts are compared with each other, not with the operator.",
     Fault.DENIED: "A profile of AppArmor or a policy of SELinux forbids MariaDB, keepalived or clustercheck something in the last hour. After a move of the data directory, mostly.",
+    Fault.NEXT_BOOT: "The how-to's own lines in /etc/network/interfaces (`post-up ip addr add … dev dummy0`) do by hand what lbctl does now: the next ifup stops at the first that finds its work done, and eth0 counts as not configured. Or nobody reads the files that lbctl writes for a boot. All works until then. lbctl never edits that file, so no deploy mends it: the command that is named takes just those lines out and keeps a copy; `lbctl plan` says more ([boot.md](boot.md)).",
     Fault.OTHERWISE: "A file, package, user or setting for which there is no name here; `lbctl plan` shows it with its text. A keepalived.conf that somebody edited is not overwritten unless asked for.",
-    Fault.UNFINISHED: "A command was killed or failed. What was begun is finished on each host or not begun.",
+    Fault.UNFINISHED: "A command was killed or failed. What was begun is finished on each host or not begun. What goes on or back from there ends it in the history, also where it finds nothing left to do.",
     Fault.LOCK: "Whoever held it runs no more. `lbctl unlock` says whose it was.",
 }
 

@@ -11,6 +11,19 @@ LOCK = (
 )
 """One line, for `cluster.history.SeenLock.read`; nothing where nobody holds it."""
 
+# Of two names the longer has the greater number. The shell reads it itself: no program is started.
+LAST_CHANGE = f"""\
+last=
+if cd {HISTORY} 2>/dev/null; then
+  for f in *.json; do [ -f "$f" ] && [ ${{#f}} -ge ${{#last}} ] && last=$f; done
+  if [ -n "$last" ]; then
+    echo "file $last"
+    while IFS= read -r line || [ -n "$line" ]; do printf 'line %s:%s\\n' "$last" "$line"; done <"$last"
+  fi
+  cd /
+fi"""
+"""The newest entry only, as `HISTORY_ALL` prints it: whether it was finished is all that is wanted."""
+
 HISTORY_ALL = f"""\
 if cd {HISTORY} 2>/dev/null; then
   for f in *.json; do [ -f "$f" ] && echo "file $f"; done

@@ -5,7 +5,6 @@ from ipaddress import IPv4Address
 from shlex import quote
 
 from cluster.declaration import Declaration
-from cluster.history import HISTORY
 from cluster.pulse import PATIENCE, Ask, asks, own_asks
 from facts import kept
 from facts.environment import ENVIRONMENT
@@ -31,18 +30,6 @@ for word in $table; do
     *) case $what in service) service="$kind $word" ;; server) present="$present $service $word," ;; esac; what= ;;
   esac
 done"""
-
-# The newest file only: whether it was finished is all that is wanted. Of numbers the longer is the greater.
-_LAST_CHANGE = f"""\
-last=
-if cd {HISTORY} 2>/dev/null; then
-  for f in *.json; do [ -f "$f" ] && [ ${{#f}} -ge ${{#last}} ] && last=$f; done
-  if [ -n "$last" ]; then
-    echo "file $last"
-    while IFS= read -r line || [ -n "$line" ]; do printf 'line %s:%s\\n' "$last" "$line"; done <"$last"
-  fi
-  cd /
-fi"""
 
 
 def script(declaration: Declaration, host: str, *, kernel: bool = True) -> str:
@@ -76,7 +63,7 @@ def _keepalived() -> Iterator[tuple[str, str]]:
 
 def _kept_and_asked(declaration: Declaration, host: str) -> Iterator[tuple[str, str]]:
     yield "cluster-lock", kept.LOCK
-    yield "history", _LAST_CHANGE
+    yield "history", kept.LAST_CHANGE
     wanted: dict[Ask, list[str]] = {}
     for endpoint, _, address, port, ask in asks(declaration, host):
         pair = (

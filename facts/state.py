@@ -167,6 +167,7 @@ def _services(asked: Question) -> Iterator[Section]:
         )
     if asked.director:
         yield "cluster-lock", kept.LOCK
+        yield "history", kept.LAST_CHANGE
         # Without a table ipvsadm would load the module.
         yield "persistence", "[ -r /proc/net/ip_vs ] && command -v ipvsadm >/dev/null && ipvsadm -Sn"
 

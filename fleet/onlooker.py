@@ -33,6 +33,10 @@ ANSWER_LIMIT = 10
 """Seconds for what such a host is asked."""
 EXAMINATION_LIMIT = 30
 """Seconds for what `examine` asks of a host: it listens for some, and reads logs."""
+AT_MOST_PATIENT = 4
+"""Seconds for that of many hosts: TCP has asked three times by then. A host takes a connection without a processor of ours, so
+that more of them are no reason to wait longer for a dead one.
+"""
 HOSTS_A_SECOND = 20
 """So many logins one processor does at least: of many hosts the last must not seem dead for waiting for its turn."""
 
@@ -44,7 +48,7 @@ class Onlooker:
         self.blueprint = blueprint
         hosts = len(list(blueprint.declaration.hosts()))
         crowd = hosts / HOSTS_A_SECOND
-        patience = patience or max(PATIENCE, crowd)
+        patience = patience or max(PATIENCE, min(AT_MOST_PATIENT, crowd))
         self._session = Session(blueprint, connect_limit=max(patience, LOGIN_LIMIT + crowd), patience=patience)
         self._limit = patience + LOGIN_LIMIT + crowd + ANSWER_LIMIT
         self._pulses: dict[str, Pulse] = {}

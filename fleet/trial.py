@@ -29,7 +29,7 @@ def preparation(session: Session, seen: Mapping[str, HostState | None], director
         if step.work in _NEEDED
     )
     told = {name: what for name, what in whole.told.items() if name in hosts}
-    return replace(whole, steps=tuple(step for step in steps if step.changes), notes=(), told=told)
+    return replace(whole, steps=tuple(step for step in steps if step.changes), notes=(), told=told, clashes=())
 
 
 def start(session: Session, wanted: Plan, director: str, servers: Sequence[str], progress: Progress) -> None:

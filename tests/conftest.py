@@ -31,6 +31,7 @@ LONGEST = (
     "test_deploy.py",
     "test_deploy_alone.py",
     "test_faults.py",
+    "test_tour.py",
     "test_secrets.py",
     "test_pools.py",
     "test_failover.py",

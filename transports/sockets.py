@@ -87,11 +87,24 @@ def connected(connection: socket.socket, address: Any, route: Route) -> socket.s
     try:
         tune(connection)
         connection.settimeout(route.seconds)
-        connection.connect(address)
+        try:
+            connection.connect(address)
+        except TimeoutError:
+            # Of many hosts at once: the time was up because we had no time to look, and the answer is there.
+            if not _is_connected(connection):
+                raise
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _is_connected(connection: socket.socket) -> bool:
+    try:
+        connection.getpeername()
+    except OSError:
+        return False
+    return True
 
 
 def no_connection(route: Route, error: OSError) -> UnreachableError:

@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import converge, figures, scale
+from benchmarks import converge, failover, figures, live, scale
 from benchmarks.figures import Figure, report
+from cluster.vocabulary import Mode
+from lab.arp_watch import Round, Watched
+from lab.load_record import Summary
+from tests.system.live import Seen
 
 
 def test_a_goal_is_at_most() -> None:
@@ -70,5 +74,40 @@ def test_what_says_that_nothing_was_changed() -> None:
 
 def test_growth_is_from_the_fewest_hosts_to_the_most() -> None:
     taken = {str(size): [[time, 0.1, 0.1]] for size, time in zip(scale.SIZES, (1.0, 1.1, 1.5, 2.5, 4.5), strict=True)}
-    growth = scale.figures(taken)[-1]
+    *_, five, alive, dead, _, growth = scale.figures(taken, [[2.0, 2.9, 3.5], [11.0], [9.9]])
     assert (growth.value, growth.met) == (4.5, False)
+    assert [(figure.what, figure.value, figure.met) for figure in (five, alive, dead)] == [
+        ("lbctl status, 5 hosts, one of them dead", 2.9, True),
+        ("lbctl status, 200 hosts", 11.0, False),
+        ("lbctl status, 200 hosts, one of them dead", 9.9, True),
+    ]
+
+
+def test_new_connections_may_fail_in_a_crash_only() -> None:
+    lost = Summary(100, {"refused": 1}, 0.1, 20, {}, 0.1, 0.5)
+    missed = {
+        fault.name: [figure.what for figure in failover.figures(Mode.DR, fault, [lost]) if not figure.met]
+        for fault in failover.FAULTS
+    }
+    assert [name for name, whats in missed.items() if whats] == ["planned (lbctl failover)", "keepalived stopped"]
+    cut = Summary(100, {}, 0.1, 20, {3: "reset"}, 0.1, 1.5)
+    for fault in failover.FAULTS:
+        assert sum(not figure.met for figure in failover.figures(Mode.DR, fault, [cut])) == 2
+
+
+def test_only_a_removal_that_is_told_to_may_cut_what_is_held() -> None:
+    seen = Seen()
+    seen.summary = Summary(3000, {"refused": 2}, 0.4, 20, {7: "reset"}, 1.2, 0.1)
+    seen.arp = Watched((Round("10.0.0.10", 1.0, ("02:00:0a:00:00:04", "02:00:0a:00:00:06")),))
+    missed = {
+        command.name: [figure.what for figure in live.figures(Mode.TUN, command, [seen]) if not figure.met]
+        for command in live.COMMANDS
+    }
+    assert missed["server drained"] == [
+        "tun, server drained: failed of 3000 new",
+        "tun, server drained: cut of 20 held",
+        "tun, server drained: addresses with two owners",
+    ]
+    assert [name for name, whats in missed.items() if len(whats) == 2] == ["server removed"]
+    longest = live.figures(Mode.TUN, live.COMMANDS[0], [seen, seen])[2]
+    assert (longest.what, longest.value, longest.goal) == ("tun, server drained: longest request", 1.2, None)

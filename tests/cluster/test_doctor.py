@@ -14,11 +14,13 @@ from cluster.faults import BY_HAND, DEPLOY, Diagnosis, Fault
 from cluster.firewall import iptables
 from cluster.footprint import Blueprint
 from cluster.keepalived import floating_addresses
+from cluster.observed import InterfacesLine
 from cluster.parts import KEEPALIVED_CONF, Address
 from cluster.pulse import Ask
 from cluster.status import Answers, status
 from cluster.vocabulary import Mode
 from cluster.why import LOOPBACK
+from tests.cluster.states import SOURCE
 from tests.cluster.watched import blueprint, changed, healthy, out, without
 from tests.variants import MATRIX, SPECIAL, Variant
 
@@ -111,6 +113,11 @@ def desynced(seen: Seen) -> None:
     seen.answers = changed(seen.answers, "db3", answers={Ask(LOOPBACK, 9200, "/"): "503 not Synced: Donor/Desynced"})
 
 
+def hooks(seen: Seen) -> None:
+    line = "post-up ip addr add 10.0.0.10/32 dev dummy0"
+    seen.state("db1", interfaces=(SOURCE, InterfacesLine("/etc/network/interfaces", 9, line)))
+
+
 CASES: dict[str, tuple[Callable[[Seen], None], Fault, str]] = {
     "a dead host": (lambda seen: setattr(seen, "answers", without(seen.answers, "db2")), Fault.DEAD_HOST, "db2"),
     "9200": (dropping("-A INPUT -p tcp -m tcp --dport 9200 -j DROP"), Fault.FIREWALL, "db3"),
@@ -134,6 +141,7 @@ CASES: dict[str, tuple[Callable[[Seen], None], Fault, str]] = {
     "vrrp stranger": (other_adverts(Advert(IPv4Address("10.0.0.99"), 3, 50, ())), Fault.VRRP_STRANGER, ""),
     "vrrp version": (other_adverts(Advert(LB2, 2, 100, FLOATING[:1])), Fault.VRRP_TERMS, "lb2"),
     "vrrp addresses": (other_adverts(Advert(LB2, 3, 100, (VIP, LB2))), Fault.VRRP_TERMS, "lb2"),
+    "the how-to's hooks": (hooks, Fault.NEXT_BOOT, "db1"),
     "not synced": (desynced, Fault.NOT_SYNCED, "db3"),
     "another mark": (
         lambda seen: seen.look("db1", marks=("-A OUTPUT -p tcp --sport 3306 -j MARK --set-mark 1",)),
@@ -153,6 +161,18 @@ def test_a_fault_has_its_name_and_host(name: str) -> None:
     assert found.evidence
     assert found.cure
     assert found.page == f"docs/doctor.md#{fault}"
+
+
+def test_the_how_tos_hooks_are_taken_out_by_hand_and_status_counts_them() -> None:
+    seen = well()
+    hooks(seen)
+    (found,) = seen.found()
+    assert found.evidence[1] == "9: post-up ip addr add 10.0.0.10/32 dev dummy0"
+    assert found.cure == "sed -i.before-lbctl '9d' /etc/network/interfaces"
+    assert not found.by_deploy
+    shown = status(seen.plan, seen.answers)
+    assert shown.drift == (("db1", "/etc/network/interfaces does by hand what lbctl does now"),)
+    assert not shown.healthy
 
 
 def test_who_cannot_log_in_is_told_what_mends_that() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.interfaces import notes
+from cluster.interfaces import clashes
 from cluster.observed import HostState, InterfacesLine
 from cluster.plan import plan
 from cluster.vocabulary import BootFiles, Mode
@@ -54,7 +54,7 @@ def lines(text: str, path: str = "/etc/network/interfaces") -> tuple[InterfacesL
 
 
 def said(state: HostState, mode: Mode = Mode.DR, host: str = "db1") -> list[str]:
-    return list(notes(Variant(mode).blueprint, host, state))
+    return [str(each) for each in clashes(Variant(mode).blueprint, host, state)]
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,20 @@ def test_the_cure_takes_out_just_those_lines(text: str, tmp_path: Path) -> None:
     assert "address 10.0.0.1" in left
     assert ("ethtool" in left) is ("ethtool" in text)
     assert (tmp_path / "interfaces.before-lbctl").read_text() == text
+
+
+def test_the_copy_is_not_left_where_every_file_is_read(tmp_path: Path) -> None:
+    (clash,) = clashes(
+        Variant(Mode.DR).blueprint,
+        "db1",
+        replace(IFUPDOWN, interfaces=lines(HOWTO["dr"], "/etc/network/interfaces.d/eth0")),
+    )
+    path = tmp_path / "interfaces.d" / "eth0"
+    path.parent.mkdir()
+    path.write_text(HOWTO["dr"])
+    subprocess.run(["sh", "-c", clash.cure.replace("/etc/network", str(tmp_path))], check=True)
+    assert list(path.parent.iterdir()) == [path]
+    assert (tmp_path / "eth0.before-lbctl").read_text() == HOWTO["dr"]
 
 
 HARMLESS = [
@@ -130,9 +144,8 @@ def test_ifupdown_declared_where_networkd_would_take_things_away() -> None:
     blueprint = Variant(Mode.DR).blueprint
     declaration = blueprint.declaration.model_copy(update={"boot_files": BootFiles.IFUPDOWN})
     state = replace(NETWORKD, interfaces=(SOURCE,))
-    assert "when networkd is restarted it deletes" in one(
-        notes(replace(blueprint, declaration=declaration), "lb1", state)
-    )
+    (clash,) = clashes(replace(blueprint, declaration=declaration), "lb1", state)
+    assert "when networkd is restarted it deletes" in str(clash)
 
 
 def test_the_plan_says_it_also_when_there_is_nothing_to_do() -> None:
@@ -140,3 +153,4 @@ def test_the_plan_says_it_also_when_there_is_nothing_to_do() -> None:
     state = as_declared(blueprint, "db1", {Mode.DR}, replace(IFUPDOWN, interfaces=lines(HOWTO["dr"])))
     found = plan(blueprint, {"db1": state, "db2": None, "db3": None, "lb1": None, "lb2": None})
     assert [note for note in found.notes if "by hand" in note]
+    assert (found.is_empty, found.leaves_work) == (True, True)

@@ -217,6 +217,18 @@ def test_every_kept_result_is_on_the_page() -> None:
     assert {file.stem for file in module.RESULTS.glob("*.json")} <= set(module.SECTIONS)
 
 
+def test_every_benchmark_has_its_section() -> None:
+    module = script("make_benchmarks")
+    own = {
+        file.stem
+        for file in (HOUSE / "benchmarks").glob("*.py")
+        if "report(" in file.read_text() and file.stem != "figures"
+    }
+    assert own == set(module.SECTIONS)
+    makefile = (HOUSE / "Makefile").read_text()
+    assert [name for name in module.SECTIONS if f"bench-{name}" not in makefile and name != "startup"] == []
+
+
 def test_writers_are_compared_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One column for each way, whichever were measured; nothing where none was."""
     module = script("make_benchmarks")

@@ -30,6 +30,6 @@ def test_after_a_boot_all_is_as_before_and_hooks_are_told_of(cluster: Cluster) -
         again = cluster.lbctl("deploy", "--yes")
         assert "No host was changed." in again.output
         assert "db1: /etc/network/interfaces.d/by-hand does by hand what lbctl does now" in again.output
-        assert "sed -i.before-lbctl '4,7d' /etc/network/interfaces.d/by-hand" in again.output
+        assert "sed -i '4,7d' /etc/network/interfaces.d/by-hand" in again.output
     finally:
         cluster.on("db1", "systemctl -q disable mariadb 2>&1; rm -f /etc/network/interfaces.d/by-hand")

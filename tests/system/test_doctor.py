@@ -1,19 +1,25 @@
 """Each fault that doctor knows is made on real machines: it is found, on the right host, nothing beside it; its cure cures."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from cluster.errors import Exit
 from cluster.faults import BY_HAND, DEPLOY, Fault
+from cluster.history import LOCK_FILE, Owner
 from cluster.vocabulary import Mode, ReturnPath
 from lab.lab import Lab
+from operations import keeping
+from tests.system.interrupted import Interrupted
 from tests.system.machines import PATIENT, Cluster, settles
+from tests.system.reboots import HOOKS
 from tests.variants import Variant
 
 pytestmark = [pytest.mark.lab, pytest.mark.soak, pytest.mark.timeout(900)]
@@ -27,6 +33,8 @@ EDIT = f"sed -i 's/delay_loop .*/delay_loop 3/' {CONF}"
 LOAD = "systemctl reload keepalived; sleep 1"
 BACK = f"cp -p /run/conf {CONF}"
 BIND = "/etc/mysql/mariadb.conf.d/zz-bind.cnf"
+DIRECTORS = "10.0.0.4 10.0.0.6"
+UNDO_OUT = f"for d in {DIRECTORS}; do ip route del blackhole $d; done"
 DENIED = """echo 'audit: type=1400 audit(1.1:1): apparmor="DENIED" profile="/usr/sbin/mariadbd" comm="mariadbd"' >/dev/kmsg"""
 
 
@@ -96,6 +104,10 @@ ONLY = {
             f"rm {BIND}; systemctl restart mariadb",
         ),
         Made(Fault.NOBODY, "active", "ip addr del 10.0.0.11/32 dev eth0", "systemctl restart keepalived", host=""),
+        # What keeps directors' checks from being answered, and is no firewall.
+        Made(
+            Fault.OUT, "db3", f"for d in {DIRECTORS}; do ip route add blackhole $d; done", UNDO_OUT, name="no way back"
+        ),
         Made(Fault.DENIED, "db1", DENIED, "journalctl -q --rotate; journalctl -q --vacuum-time=1s"),
     ],
     Mode.TUN: [
@@ -249,6 +261,28 @@ def test_a_fault_is_found_named_and_cured(
     finds(deployed, set())
 
 
+BY_HAND_FILE = "/etc/network/interfaces.d/by-hand"
+
+
+@DR
+def test_the_how_tos_hooks_go_by_the_command_that_is_named(
+    deployed: Cluster, record_property: Callable[[str, object], None]
+) -> None:
+    make = f"cat >{BY_HAND_FILE} <<'END'\n{HOOKS}END"
+    told(record_property, deployed, Fault.NEXT_BOOT, "db1", f"the how-to's hooks in {BY_HAND_FILE}")
+    deployed.on("db1", make)
+    try:
+        (found,) = finds(deployed, {(str(Fault.NEXT_BOOT), "db1")})
+        assert "sed -i" in found["cure"], found
+        checked = deployed.lbctl("plan", "--check")
+        assert checked.status == Exit.TROUBLE, checked.output
+        deployed.on("db1", found["cure"])
+        finds(deployed, set())
+    finally:
+        deployed.on("db1", f"rm -f {BY_HAND_FILE} /etc/network/by-hand.before-lbctl")
+    finds(deployed, set())
+
+
 @DR
 def test_a_dead_host_is_all_that_is_found(deployed: Cluster, record_property: Callable[[str, object], None]) -> None:
     told(record_property, deployed, Fault.DEAD_HOST, "db3", "its cable is pulled")
@@ -257,6 +291,70 @@ def test_a_dead_host_is_all_that_is_found(deployed: Cluster, record_property: Ca
         finds(deployed, {(str(Fault.DEAD_HOST), "db3")})
     finally:
         deployed.lab.link("db3", up=True)
+    finds(deployed, set())
+
+
+@DR
+def test_a_host_that_answers_and_does_not_say_how_it_is(
+    deployed: Cluster, record_property: Callable[[str, object], None]
+) -> None:
+    """What reads its files does not start; it logs in, and its services are seen."""
+    awk = deployed.on("db3", "readlink -f /usr/bin/awk")
+    told(record_property, deployed, Fault.UNSEEN_HOST, "db3", f"chmod a-x {awk}")
+    deployed.on("db3", f"chmod a-x {awk}")
+    try:
+        finds(deployed, {(str(Fault.UNSEEN_HOST), "db3")})
+    finally:
+        deployed.on("db3", f"chmod a+x {awk}")
+    finds(deployed, set())
+
+
+@DR
+def test_a_command_that_was_killed(deployed: Cluster, record_property: Callable[[str, object], None]) -> None:
+    """Before it changed anything: its lock is left, and a change that came to no end. Nothing else is wrong."""
+    told(record_property, deployed, Fault.LOCK, "", "kill -9 of lbctl failover")
+    status, _ = Interrupted(deployed).command_stopped("before", 1, ["lbctl", "failover", "--yes"])
+    assert status == -signal.SIGKILL
+    found = finds(deployed, {(str(Fault.LOCK), ""), (str(Fault.UNFINISHED), "")})
+    assert {each["fault"]: each["cure"] for each in found}[str(Fault.LOCK)] == "lbctl unlock"
+    unlocked = deployed.lbctl("unlock", "--yes")
+    assert unlocked.status == Exit.DONE, unlocked.output
+    finds(deployed, {(str(Fault.UNFINISHED), "")})
+    done = deployed.lbctl("deploy", "--yes")
+    assert "No host was changed." in done.output, done.output
+    finds(deployed, set())
+
+
+@DR
+def test_a_change_that_was_never_finished(deployed: Cluster, record_property: Callable[[str, object], None]) -> None:
+    """Killed, and the lock went with another command's end."""
+    told(record_property, deployed, Fault.UNFINISHED, "", "kill -9 of lbctl failover; lbctl unlock")
+    status, _ = Interrupted(deployed).command_stopped("before", 1, ["lbctl", "failover", "--yes"])
+    assert status == -signal.SIGKILL
+    assert deployed.lbctl("unlock", "--yes").status == Exit.DONE
+    finds(deployed, {(str(Fault.UNFINISHED), "")})
+    resumed = deployed.lbctl("switch-mode", "--resume", "--yes")
+    assert resumed.status == Exit.DONE, resumed.output
+    finds(deployed, set())
+
+
+@DR
+def test_the_lock_of_somebody_whose_machine_is_gone(
+    deployed: Cluster, record_property: Callable[[str, object], None]
+) -> None:
+    """Nobody here can tell whether that process runs: it gives no signs of life."""
+    owner = Owner("bert", "elsewhere", 4711, datetime.now(UTC), "deploy", "another")
+    told(record_property, deployed, Fault.LOCK, "", "a lock of another machine's, silent for two minutes")
+    for director in deployed.declaration.director:
+        assert deployed.on(director, keeping.take(owner.write())) == "taken"
+        deployed.on(director, f"touch -d '-2 minutes' {LOCK_FILE}")
+    try:
+        (found,) = finds(deployed, {(str(Fault.LOCK), "")})
+        assert "bert on elsewhere" in str(found["evidence"])
+        unlocked = deployed.lbctl("unlock", "--yes")
+        assert unlocked.status == Exit.DONE, unlocked.output
+    finally:
+        deployed.on_each(f"rm -f {LOCK_FILE}", *deployed.declaration.director)
     finds(deployed, set())
 
 
