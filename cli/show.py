@@ -22,6 +22,8 @@ def as_lines(plan: Plan, texts: Mapping[str, Mapping[str, str]] | None = None) -
     yield from _steps(plan, texts)
     for host, what in plan.told.items():
         yield "red", f"{host}: {what}"
+    for host, what in plan.undeclared.items():
+        yield "red", f"{host} is declared no more, and was not taken out of the cluster: {what}"
     for note in plan.notes:
         yield "cyan", note
     if plan.is_empty:
@@ -45,7 +47,7 @@ def _steps(plan: Plan, texts: Mapping[str, Mapping[str, str]] | None) -> Iterato
 def _nothing_to_do(plan: Plan) -> tuple[str, str]:
     if plan.none_asked:
         return "red", "No host could be asked, so nothing is known. Mend the connections above, then plan again."
-    rest = " but for that" if plan.told else ""
+    rest = " but for that" if plan.told or plan.undeclared else ""
     others = f"; not asked: {', '.join(plan.unreachable)}" if plan.unreachable else ""
     return "green", f"Nothing to do: every host that could be asked is as declared{rest}{others}."
 
@@ -79,6 +81,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "hand_edited": dict(plan.hand_edited),
         "told": dict(plan.told),
         "refused": dict(plan.refused),
+        "undeclared": dict(plan.undeclared),
         "notes": list(plan.notes),
     }
 

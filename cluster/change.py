@@ -170,6 +170,12 @@ def replace_drained(blueprint: Blueprint) -> Blueprint:
 
 def refuse(change: Change, wanted: Plan) -> None:
     """Raises RefusedError where the change must not begin."""
+    if wanted.undeclared and change.remembered:
+        raise RefusedError(
+            f"{change.file} names {', '.join(wanted.undeclared)} no more, and nobody would stop or clean what runs there; "
+            "nothing was changed",
+            cure="\n  → ".join(f"{name}: {what}" for name, what in wanted.undeclared.items()),
+        )
     gone = next((name for name in sorted(change.blueprint.leaving) if name in wanted.unreachable), None)
     if gone:
         raise RefusedError(

@@ -101,6 +101,9 @@ class Plan:
     none_asked: bool = False
     """No host answered: nothing is known, and an empty plan says nothing."""
 
+    undeclared: Mapping[str, str] = field(default_factory=dict)
+    """Hosts that the last change knew and the declaration does not, and what to do about each (`cluster.undeclared`)."""
+
     @property
     def is_empty(self) -> bool:
         return not self.steps
