@@ -44,5 +44,10 @@ def _cure(last: LastChange, then: Declaration, name: str) -> str:
             f"change {last.entry.number} ({last.entry.what}), which names it, did not come to its end: "
             "lbctl switch-mode --resume or --abort"
         )
-    command = f"{role.replace('_', '-')} remove {name}"
-    return f"put [{role}.{name}] back, then lbctl {command} (or, where it is gone for good, lbctl {command} --dead)"
+    command = removal(role, name)
+    return f"put [{role}.{name}] back, then {command} (or, where it is gone for good, {command} --dead)"
+
+
+def removal(role: Role, host: str) -> str:
+    """The command that takes a host out of the cluster."""
+    return f"lbctl {role.replace('_', '-')} remove {host}"
