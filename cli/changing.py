@@ -123,14 +123,19 @@ def run(ctx: typer.Context, cluster: str | None, asked: Asked, manner: Manner) -
     from cli import printing, show  # noqa: PLC0415
     from cluster.errors import Exit  # noqa: PLC0415
     from cluster.plan import plan  # noqa: PLC0415
-    from fleet import deployment, lock  # noqa: PLC0415
+    from fleet import deployment, lock, undeclared  # noqa: PLC0415
     from fleet.session import Session  # noqa: PLC0415
 
     if not manner.json:
         printing.which(change.blueprint.declaration, change.blueprint.former)
-    with Session(change.blueprint, overwrite=manner.overwrite, interrupted=printing.interrupted) as session:
+    with (
+        Session(change.blueprint, overwrite=manner.overwrite, interrupted=printing.interrupted) as session,
+        undeclared.asked(session, change.before) as taken_out,
+    ):
         seen = session.observe() if manner.only_plan else lock.observe_unless_held(session)
         wanted = plan(session.blueprint, seen, session.unreachable)
+        if asked.left is None and (former := change.blueprint.former):
+            wanted = replace(wanted, undeclared=taken_out(former, change.blueprint.declaration))
         if asked.judge and not wanted.none_asked:
             asked.judge(session.blueprint, seen)
         wanted = replace(wanted, notes=(*wanted.notes, *asked.notes, *_told_before(change, wanted)))

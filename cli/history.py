@@ -97,6 +97,7 @@ def unlock(
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Also a lock whose owner is still at work.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="For programs; needs --yes.")] = False,
     cluster: ClusterOption = None,
 ) -> None:
     """Take away the cluster's lock when the command that held it was killed: it gives no sign of life any more.
@@ -106,10 +107,15 @@ def unlock(
 
     Example:  lbctl unlock
               lbctl unlock --yes
+              lbctl unlock --yes --json
     """
-    from cluster.errors import HostError, RefusedError  # noqa: PLC0415 (as below: `lbctl --help` stays quick)
+    from cluster.errors import HostError, RefusedError, RequestError  # noqa: PLC0415 (as below: `lbctl --help` stays quick)
     from cluster.history import refusal  # noqa: PLC0415
 
+    if json_ and not yes:
+        raise RequestError("--json does not ask, so it needs --yes", cure="--yes --json; nothing was changed")
+    say = (lambda *_, **__: None) if json_ else typer.secho
+    told: list[dict[str, Any]] = []
     with directors(ctx, cluster) as session:
         from fleet import lock  # noqa: PLC0415
 
@@ -118,22 +124,27 @@ def unlock(
         if len(session.unreachable) == len(session.blueprint.declaration.director):
             reasons = "\n  ".join(f"{name}: {why}" for name, why in session.unreachable.items())
             raise HostError(f"no director can be asked\n  {reasons}")
+        held = [(each, lock.why_stale(each)) for each in found]
+        # Of two, which operators took who did not reach the same directors, none is taken away where one must stay.
+        if at_work := next((each for each, stale in held if not stale and not force), None):
+            raise RefusedError(
+                refusal(at_work, "")[0], cure="wait until that is done; --force takes it away all the same"
+            )
         if not found:
-            typer.echo("Nobody holds the cluster's lock.")
-        for each in found:
-            stale = lock.why_stale(each)
-            if not stale and not force:
-                raise RefusedError(
-                    refusal(each, "")[0], cure="wait until that is done; --force takes it away all the same"
-                )
-            typer.echo(f"On {', '.join(each.directors)}: {each}")
-            typer.echo(f"  {stale or f'last sign of life {each.silent_for} s ago'}")
+            say("Nobody holds the cluster's lock.")
+        for each, stale in held:
+            say(f"On {', '.join(each.directors)}: {each}")
+            say(f"  {stale or f'last sign of life {each.silent_for} s ago'}")
             _agreed(yes=yes)
             failed = lock.take_away(lines, each)
             session.unreachable.update(failed)
-            if gone := [name for name in each.directors if name not in failed]:
-                typer.secho(f"The lock is gone from {', '.join(gone)}.", fg=typer.colors.GREEN)
+            gone = [name for name in each.directors if name not in failed]
+            told.append({**_lock_as_json(each, stale), "taken_from": gone})
+            if gone:
+                say(f"The lock is gone from {', '.join(gone)}.", fg=typer.colors.GREEN)
         unreachable = dict(session.unreachable)
+    if json_:
+        as_json({"locks": told, "unreachable": unreachable})
     name_unasked(unreachable)
 
 
@@ -209,6 +220,18 @@ def _table(found: "History", entries: "Sequence[Entry]", held: "Sequence[tuple[L
         typer.secho(f"{name} was left out: {why}", fg=typer.colors.RED)
 
 
+def _lock_as_json(lock: "Lock", stale: str) -> dict[str, Any]:
+    from dataclasses import asdict  # noqa: PLC0415
+
+    return {
+        "owner": lock.owner and {**asdict(lock.owner), "since": lock.owner.since.isoformat()},
+        "silent_for": lock.silent_for,
+        "directors": lock.directors,
+        "stale": stale or None,
+        "broken": lock.broken or None,
+    }
+
+
 def _as_json(found: "History", entries: "Sequence[Entry]", held: "Sequence[tuple[Lock, str]]") -> dict[str, Any]:
     from dataclasses import asdict  # noqa: PLC0415
 
@@ -224,16 +247,7 @@ def _as_json(found: "History", entries: "Sequence[Entry]", held: "Sequence[tuple
             }
             for e in entries
         ],
-        "locks": [
-            {
-                "owner": lock.owner and {**asdict(lock.owner), "since": lock.owner.since.isoformat()},
-                "silent_for": lock.silent_for,
-                "directors": lock.directors,
-                "stale": stale or None,
-                "broken": lock.broken or None,
-            }
-            for lock, stale in held
-        ],
+        "locks": [_lock_as_json(lock, stale) for lock, stale in held],
         "declarations": dict(found.texts),
         "unreachable": dict(found.unreachable),
         "broken": dict(found.broken),

@@ -1,5 +1,6 @@
 """`lbctl plan`: what a deploy would do."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -25,18 +26,21 @@ def plan(
     """
     from fleet import source  # noqa: PLC0415 (as all below: `lbctl --help` must not wait for pydantic and pyinfra)
 
-    blueprint = source.blueprint(cluster_file(ctx, cluster))
+    path = cluster_file(ctx, cluster)
+    text = source.text(path)
+    blueprint = source.blueprint(path, text)
     # Only now: it changes the whole process, and a mistake in a file is said without it.
     import fleet.green  # noqa: F401, PLC0415
     from cli import printing, show  # noqa: PLC0415
     from cluster.errors import Exit  # noqa: PLC0415
-    from fleet import deployment  # noqa: PLC0415
+    from fleet import deployment, undeclared  # noqa: PLC0415
     from fleet.session import Session  # noqa: PLC0415
 
     if not json_:
         printing.which(blueprint.declaration)
-    with Session(blueprint) as session:
+    with Session(blueprint) as session, undeclared.asked(session, text) as taken_out:
         found = deployment.look_and_plan(session)
+        found = replace(found, undeclared=taken_out(blueprint.declaration))
         if json_:
             as_json(show.as_json(found))
         else:

@@ -29,7 +29,7 @@ app = typer.Typer(
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The server's name.", autocompletion=real_servers)]
-Force = Annotated[bool, typer.Option("--force", help="Also the last live server of a service.")]
+Force = Annotated[bool, typer.Option("--force", help="Also where the others, which are declared, are dead.")]
 RAMP_STEPS = 4
 
 
@@ -157,12 +157,24 @@ def _drained(
 
     def edit(text: str, before: "Declaration") -> str:
         one_of(before.real_server, name, "real server")
+        _others_are_declared(name, before)
         return with_value(text, ("real_server", name, "drained"), True)  # noqa: FBT003 (TOML's true)
 
     judge = None if force else _not_the_last(name)
     asked = Asked(what, edit, drain(drain_for, cut=cut), idle=frozenset({name}), judge=judge, leads_on=leads_on)
     done = run(ctx, cluster, asked, manner)
     return done is not None and not done.left
+
+
+def _others_are_declared(name: str, before: "Declaration") -> None:
+    """Raises RefusedError if no other server would get connections: --force is about those that are dead, which may come back."""
+    from cluster.errors import RefusedError  # noqa: PLC0415 (as below: loaded late)
+
+    if not any(server.share for other, server in before.real_server.items() if other != name):
+        raise RefusedError(
+            f"all others are drained or of weight 0: without {name} nobody would be served; nothing was changed",
+            cure="lbctl real-server undrain another one first; lbctl uninstall ends the services",
+        )
 
 
 def _not_the_last(name: str) -> Any:
@@ -230,6 +242,7 @@ def remove(
 
     def edit(text: str, before: "Declaration") -> str:
         one_of(before.real_server, name, "real server")
+        _others_are_declared(name, before)
         return without(text, ("real_server", name))
 
     gone = frozenset({name}) if dead else frozenset[str]()

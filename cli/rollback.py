@@ -36,7 +36,7 @@ def rollback(
 
     manner = Manner(yes=yes, only_plan=only_plan, json=json_, overwrite=overwrite, diff=diff)
     found = text_before(ctx, cluster, number)
-    asked = Asked(found.what, lambda _text, _: found.text, drain(drain_for, cut=cut))
+    asked = Asked(found.what, lambda _text, _: found.text, drain(drain_for, cut=cut), left=found.left)
     run(ctx, cluster, asked, manner)
 
 

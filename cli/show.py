@@ -22,6 +22,8 @@ def as_lines(plan: Plan, texts: Mapping[str, Mapping[str, str]] | None = None) -
     yield from _steps(plan, texts)
     for host, what in plan.told.items():
         yield "red", f"{host}: {what}"
+    for host, what in plan.undeclared.items():
+        yield "red", f"{host} is declared no more, and was not taken out of the cluster: {what}"
     for note in plan.notes:
         yield "cyan", note
     if plan.is_empty:
@@ -80,6 +82,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "told": dict(plan.told),
         "refused": dict(plan.refused),
         "clashes": [{"host": each.host, "seen": list(each.seen), "cure": each.cure} for each in plan.clashes],
+        "undeclared": dict(plan.undeclared),
         "notes": list(plan.notes),
     }
 

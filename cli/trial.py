@@ -4,18 +4,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli.changing import OnlyPlan, Yes, confirmed
 from cli.completion import directors, modes, several_real_servers
 from cli.history import name_unasked
+from cli.output import as_json
 from cli.session import ClusterOption, cluster_file, of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cluster.manual import Leftovers
     from cluster.observed import HostState
     from fleet.session import Session
 
@@ -136,11 +138,18 @@ def start(
 
 
 @app.command()
-def show(ctx: typer.Context, *, director: Director = None, cluster: ClusterOption = None) -> None:
+def show(
+    ctx: typer.Context,
+    *,
+    director: Director = None,
+    json_: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    cluster: ClusterOption = None,
+) -> None:
     """Show the kernel's table, and what the director holds. Exits with 4 where there is no trial.
 
     Example:  lbctl trial show
               lbctl trial show --director lb2
+              lbctl trial show --json
     """
     with _looked(ctx, cluster, director=director) as at:
         from cluster.errors import TroubleError  # noqa: PLC0415
@@ -150,11 +159,46 @@ def show(ctx: typer.Context, *, director: Director = None, cluster: ClusterOptio
         trials = trial.found(at.session, at.seen)
         name = at.director if director or not trials else next(iter(trials))
         _answers(at, name)
+        if json_:
+            as_json(_as_json(name, trials.get(name), at.seen.get(name)))
         if name not in trials:
             raise TroubleError(f"there is no trial on {name}", cure="lbctl trial start")
+        if json_:
+            return
         for address in trials[name].addresses:
             typer.echo(f"{name} holds {address.address} on {address.device}")
         typer.echo("\n".join(trial.tell(at.session, name, SHOW)))
+
+
+def _as_json(director: str, found: "Leftovers | None", seen: "HostState | None") -> dict[str, Any]:
+    """For programs: what of the cluster's this director has; nothing where there is no trial."""
+    places = found.services if found else ()
+    return {
+        "director": director,
+        "addresses": [{"address": str(a.address), "device": a.device} for a in found.addresses] if found else [],
+        "services": [
+            {
+                "address": str(service.endpoint.address),
+                "port": service.endpoint.port,
+                "protocol": service.endpoint.protocol,
+                "scheduler": service.scheduler,
+                "persistence": service.persistence,
+                "servers": [
+                    {
+                        "address": str(d.address),
+                        "port": d.port,
+                        "mode": d.mode,
+                        "weight": d.weight,
+                        "active": d.active,
+                        "inactive": d.inactive,
+                    }
+                    for d in service.destinations
+                ],
+            }
+            for service in (seen.services if seen else ())
+            if service.endpoint in places
+        ],
+    }
 
 
 @app.command()

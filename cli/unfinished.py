@@ -6,7 +6,7 @@ import typer
 
 from cli.history import directors
 from cluster.errors import RequestError
-from cluster.history import Entry, History, unfinished
+from cluster.history import Entry, History
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def unfinished_one(past: History) -> Entry:
     last = past.last
     if last is None:
         raise RequestError("nothing was ever changed by lbctl here: there is nothing to go on with", cure="lbctl plan")
-    if unfinished(past.entries) or not last.result.startswith("done"):
+    if not last.came_to_its_end:
         return last
     if last.result != "done":
         return last  # done, but for something
@@ -63,4 +63,6 @@ def text_before(ctx: typer.Context, cluster: str | None, number: int | None) -> 
                 f"before change {entry.number} ({entry.what}) there was no declaration to go back to",
                 cure="lbctl history; lbctl uninstall takes everything away",
             )
-        return Found(f"rollback to before {entry.number} ({entry.what})", history.text_of(session, entry.before))
+        text = history.text_of(session, entry.before)
+        # Hosts that somebody took out of the file by hand since the last change leave as well.
+        return Found(f"rollback to before {entry.number} ({entry.what})", text, history.last_text(session, past))

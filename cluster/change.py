@@ -12,6 +12,7 @@ from cluster.observed import Connection, HostState
 from cluster.parts import Thing
 from cluster.plan import Plan, Step, Work, plan
 from cluster.still_used import clung_to, in_use_by
+from cluster.undeclared import removal
 from cluster.units import duration
 from cluster.vocabulary import Role
 
@@ -170,12 +171,18 @@ def replace_drained(blueprint: Blueprint) -> Blueprint:
 
 def refuse(change: Change, wanted: Plan) -> None:
     """Raises RefusedError where the change must not begin."""
+    if wanted.undeclared and change.remembered:
+        raise RefusedError(
+            f"{change.file} names {', '.join(wanted.undeclared)} no more, and nobody would stop or clean what runs there; "
+            "nothing was changed",
+            cure="\n  → ".join(f"{name}: {what}" for name, what in wanted.undeclared.items()),
+        )
     gone = next((name for name in sorted(change.blueprint.leaving) if name in wanted.unreachable), None)
     if gone:
         raise RefusedError(
             f"{gone} cannot be reached, so it cannot hand over or be emptied: {wanted.unreachable[gone]}",
-            cure="mend that; or, where it is gone for good, say so with --dead "
-            "(lbctl director remove; lbctl switch-mode --resume, --abort)",
+            cure=f"mend that; or, where it is gone for good, say so: {removal(change.blueprint.role(gone), gone)} --dead "
+            "(or --dead with lbctl switch-mode --resume or --abort)",
         )
     known = set(change.blueprint.former.hosts()) if change.blueprint.former else set(wanted.unreachable)
     new = next((name for name in wanted.unreachable if name not in known), None)

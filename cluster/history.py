@@ -181,6 +181,11 @@ class Entry:
     def is_finished(self) -> bool:
         return self.ended is not None
 
+    @property
+    def came_to_its_end(self) -> bool:
+        """Also where something is still used, or a host could not be asked."""
+        return self.is_finished and self.result.startswith(DONE)
+
 
 @dataclass(frozen=True)
 class History:

@@ -1,6 +1,5 @@
-"""What was seen on a host, in the words of `cluster.parts`, and how it is read from what the host printed.
-
-The host prints sections, each under a line `#NAME`, and `#end` last: output without the end is an error, never a default.
+"""What was seen on a host, in the words of `cluster.parts`, and how it is read from what the host printed: sections, each under a
+line `#NAME`, and `#end` last. Output without the end is an error, never a default.
 """
 
 import json
@@ -27,9 +26,8 @@ class SeenFile:
     modified: int
     """Seconds since the epoch."""
     guard: str | None = None
-    """Guarded files: None without our first line, else "kept" or "edited"."""
     cluster: str = ""
-    """Guarded files: the cluster that it was written for; "" where it does not say."""
+    """Guarded files: `guard` is None without our first line, else "kept" or "edited"; `cluster`: for which it was written."""
 
     def not_replaced(self, cluster: str) -> str | None:
         """Why a deploy of `cluster` must not replace this guarded file unasked; None where it may."""
@@ -94,7 +92,7 @@ class Connection:
     """The server's own end: its own address, or a VIP."""
     peer: IPv4Address
     port: int = 0
-    """The peer's."""
+    """Of the peer."""
 
 
 @dataclass(frozen=True)

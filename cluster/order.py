@@ -89,8 +89,15 @@ def first_to_float(declaration: Declaration, seen: Mapping[str, HostState | None
     # Also one that leaves the cluster may have it.
     if gateway is None or any(state.holds(gateway) for state in seen.values() if state):
         return None
-    serving = [name for name, state in directors.items() if state.modes == {Mode.NAT} and runs_keepalived(state)]
-    return serving[0] if len(serving) == 1 and declaration.mode is Mode.NAT else None
+    serving = [
+        name
+        for name, state in directors.items()
+        # One that translates is the servers' client, and they answer that one wherever the gateway is.
+        if state.modes == {Mode.NAT} and runs_keepalived(state) and state.sysctls.get(CONNTRACK) != "1"
+    ]
+    # Beside another one, which may leave, it would be on terms that the other does not hear.
+    alone = serving == [name for name, state in seen.items() if state and runs_keepalived(state)]
+    return serving[0] if len(serving) == 1 and alone and declaration.mode is Mode.NAT else None
 
 
 def must_be_ready(declaration: Declaration, director: str, seen: Mapping[str, HostState | None]) -> frozenset[Thing]:

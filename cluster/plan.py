@@ -32,6 +32,7 @@ from cluster.binding import silent_ports
 from cluster.difference import Action, Difference, differences
 from cluster.failover import gate_of_leaving
 from cluster.footprint import Blueprint
+from cluster.gateway import moves_in_use
 from cluster.interfaces import Clash, clashes
 from cluster.keepalived import Endpoint
 from cluster.manual import Leftovers, cleared, leftovers
@@ -78,6 +79,8 @@ STOP = (
 )
 """What a passive director does while what peers must agree on changes."""
 
+OUT_OF_ROTATION = "a server that would refuse may be taken out of rotation first: weight = 0 in the declaration"
+
 LEAVE = (replace(STOP[0], what="stop keepalived for good; what it holds goes to another director first"),)
 """What a director does that leaves the cluster."""
 
@@ -96,17 +99,22 @@ class Plan:
     told: Mapping[str, str] = field(default_factory=dict)
     """Servers that refuse connections, and what a person must do: nothing that a step could mend."""
     refused: Mapping[str, str] = field(default_factory=dict)
-    """Directors that must not be changed for that reason."""
+    """Directors that must not be changed, and why."""
+    cure: str = ""
+    """What to do where something is refused."""
     clashes: tuple[Clash, ...] = ()
     """What spoils a host's next boot, and only a person can mend."""
 
     none_asked: bool = False
     """No host answered: nothing is known, and an empty plan says nothing."""
 
+    undeclared: Mapping[str, str] = field(default_factory=dict)
+    """Hosts that the last change knew and the declaration does not, and what to do about each (`cluster.undeclared`)."""
+
     @property
     def leaves_work(self) -> bool:
         """Whether a person must do something that no step does."""
-        return bool(self.told or self.clashes)
+        return bool(self.told or self.clashes or self.undeclared)
 
     @property
     def is_empty(self) -> bool:
@@ -146,6 +154,7 @@ def plan(
         on = ", ".join(sorted(planner.held_back))
         why = "; ".join(filter(None, (why, f"nat's way back on {on}: connections may still use it")))
     none_asked = not any(seen.values())
+    refused, cure = planner.refused(steps, seen)
     notes = (f"kept for now: {why}",) if why and not steps and not none_asked else ()
     clashing = [clash for name, state in seen.items() if state for clash in clashes(blueprint, name, state)]
     return Plan(
@@ -154,7 +163,8 @@ def plan(
         dict(unreachable or {}),
         dict(planner.hand_edited(steps, seen)),
         dict(planner.told(servers, planner.in_use)),
-        dict(planner.refused(steps, seen)),
+        refused,
+        cure,
         tuple(clashing),
         none_asked,
     )
@@ -287,7 +297,15 @@ class _Planner:
                 for port in silent_ports(part, state) if state else ():
                     yield f"{name}: nothing listens on port {port}, which directors send to"
 
-    def refused(self, steps: tuple[Step, ...], seen: Mapping[str, HostState | None]) -> Iterator[tuple[str, str]]:
+    def refused(self, steps: tuple[Step, ...], seen: Mapping[str, HostState | None]) -> tuple[dict[str, str], str]:
+        """Directors that must not be changed, each with the reason; and what to do."""
+        directors, servers = ({n: seen.get(n) for n in self.blueprint.group(role)} for role in Role)
+        if steps and (moves := moves_in_use(self.blueprint.declaration, directors, servers, self.in_use)):
+            return dict.fromkeys(self.blueprint.declaration.director, moves[0]), moves[1]
+        found = dict(self.unfit(steps, seen))
+        return found, OUT_OF_ROTATION if found else ""
+
+    def unfit(self, steps: tuple[Step, ...], seen: Mapping[str, HostState | None]) -> Iterator[tuple[str, str]]:
         """Directors that would begin to send clients to a server that refuses them, or would cut connections."""
         declaration = self.blueprint.declaration
         servers = {name: seen.get(name) for name in declaration.real_server}

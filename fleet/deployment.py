@@ -121,10 +121,7 @@ def preflight(session: Session, wanted: Plan, *, overwrite: bool) -> None:
         raise hand_edited(host, what)
     if wanted.refused:
         reasons = "\n  ".join(f"{host} is not changed: {why}" for host, why in wanted.refused.items())
-        raise RefusedError(
-            f"nothing was changed\n  {reasons}",
-            cure="a server that would refuse may be taken out of rotation first: weight = 0 in the declaration",
-        )
+        raise RefusedError(f"nothing was changed\n  {reasons}", cure=wanted.cure)
     rejected = {
         host: result.failed
         for host, result in session.run(_with_new_configuration(wanted), keepalived.accepted_deploy).items()

@@ -60,7 +60,10 @@ def noted(session: Session, what: str, text: str, say: Say) -> Iterator[None]:
     """For a command that changes no declaration: under the lock, and in the history."""
     with lock.held(session, what, say):
         past = history.read(session)
-        with history.begin(session, what, history.last_text(session, past), text, say, past=past):
+        # Not the text of the file: what was edited there by hand is not done hereby, and hosts that it names no more are
+        # still known by the last one.
+        last = history.last_text(session, past)
+        with history.begin(session, what, last, text if last is None else last, say, past=past):
             yield
 
 

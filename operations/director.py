@@ -5,13 +5,14 @@ from contextlib import suppress
 from pyinfra import host
 from pyinfra.api import deploy
 
+from cluster.gateway import moves_in_use
 from cluster.history import locks, refusal
 from cluster.observed import HostState
 from cluster.order import first_to_float, standing_down, turns
 from cluster.parts import NETWORK, Thing
 from facts import here
 from operations import gate, keepalived, observation, thing
-from operations.errors import LockedError, NoAnswerError
+from operations.errors import LockedError, MovingGatewayError, NoAnswerError
 from operations.inventory import modes_in_use_now, states
 
 
@@ -47,6 +48,15 @@ def refuse_locked() -> None:
             if not lock.why_stale(here.machine(), here.runs):
                 message, cure = refusal(lock, "")
                 raise LockedError(f"{message}; nothing was changed", cure=cure)
+
+
+def refuse_moving_gateway() -> None:
+    """Raises MovingGatewayError while nat's gateway must not change, before any host is changed."""
+    with suppress(NoAnswerError):
+        declaration = observation.blueprint(host).declaration
+        seen = states(host, "directors"), states(host, "real_servers")
+        if moves := moves_in_use(declaration, *seen, modes_in_use_now(host)):
+            raise MovingGatewayError(f"{moves[0]}; nothing was changed", cure=moves[1])
 
 
 @deploy("director")

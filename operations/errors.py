@@ -13,5 +13,9 @@ class NoAnswerError(HostError, OperationError):
     """A host's state could not be read."""
 
 
+class MovingGatewayError(RefusedError, OperationError):
+    """nat's gateway would move under those who come by nat."""
+
+
 class LockedError(RefusedError, OperationError):
     """Another operator's command is changing the cluster."""

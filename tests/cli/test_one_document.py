@@ -4,8 +4,9 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from ipaddress import IPv4Address
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -19,12 +20,15 @@ from cluster.errors import Exit, RefusedError
 from cluster.failover import Cost
 from cluster.faults import Diagnosis, Fault
 from cluster.footprint import Blueprint
-from cluster.history import Entry, History
+from cluster.history import Entry, History, Lock, Owner
+from cluster.keepalived import Endpoint
+from cluster.manual import Leftovers
+from cluster.parts import Address
 from cluster.plan import Plan
 from cluster.reading import read
 from cluster.trace import Case
 from cluster.vocabulary import Role
-from fleet import change, deployment, failover, history, lock, recorded, session, trace, verify
+from fleet import change, deployment, failover, history, lock, recorded, session, trace, trial, verify
 from fleet.change import Outcome
 from fleet.deployment import Report
 from tests.cli.shop import SAMPLE, Lbctl
@@ -61,6 +65,8 @@ CALLS: Mapping[str, Sequence[tuple[str, ...]]] = {
     ],
     "failover": [("failover", *PLAN), ("failover", *YES)],
     "history": [("history",)],
+    "unlock": [("unlock", *YES)],
+    "trial show": [("trial", "show")],
     "rollback": [("rollback", *PLAN), ("rollback", *YES)],
     "uninstall": [("uninstall", *PLAN), ("uninstall", *YES)],
     "lab status": [("lab", "status")],
@@ -68,6 +74,10 @@ CALLS: Mapping[str, Sequence[tuple[str, ...]]] = {
 """Each command that takes --json, in the ways that print another document."""
 FAULT = Diagnosis(Fault.VIP_MISSING, "db2", ("10.0.0.10 is not on lo",))
 ENTRY = Entry(1, "ann", "desk", "switch-mode tun", datetime(2026, 11, 25, tzinfo=UTC), before="b" * 64, after="a" * 64)
+
+STALE = Lock(Owner("ann", "roof", 12, ENTRY.began, "deploy"), 75, ("lb1",))
+READ = Endpoint("read", IPv4Address("10.0.0.10"), 3306)
+TRIAL = Leftovers((Address("eth0", READ.address),), (READ,))
 
 
 @dataclass
@@ -85,7 +95,8 @@ class Hosts:
     def session(self, blueprint: Blueprint, **_: Any) -> Any:
         answers = healthy(Blueprint(blueprint.former or blueprint.declaration, blueprint.render))
         seen = {name: answers.states.get(name) for role in Role for name in blueprint.group(role)}
-        return nullcontext(SimpleNamespace(blueprint=blueprint, unreachable={}, observe=lambda *_, **__: seen))
+        told = SimpleNamespace(blueprint=blueprint, unreachable={}, observe=lambda *_, **__: seen, lines=dict)
+        return nullcontext(told)
 
     def carry_out(self, _session: Any, wanted: Change, *_: Any) -> Outcome:
         self.changes.append(wanted.what)
@@ -120,6 +131,8 @@ def hosts(monkeypatch: pytest.MonkeyPatch, declaration: Path) -> Hosts:
         (session, "Session", made.session),
         (lock, "refuse_if_held", lambda *_: None),
         (lock, "found", lambda _: ()),
+        (lock, "found_on", lambda *_: (STALE,)),
+        (trial, "found", lambda *_: {"lb2": TRIAL}),
         (history, "read", lambda _: History((ENTRY,))),
         (history, "text_of", lambda *_: SAMPLE.replace('"dr"', '"nat"')),
         (deployment, "preflight", lambda *_, **__: None),
@@ -208,6 +221,51 @@ def test_also_where_one_fails(hosts: Hosts, lbctl: Lbctl, declaration: Path) -> 
 def test_nothing_where_nothing_was_begun(hosts: Hosts, lbctl: Lbctl, declaration: Path) -> None:
     done = lbctl("-c", declaration, "real-server", "remove", "db9", "--yes", "--json")
     assert (done.exit_code, done.stdout, hosts.changes) == (Exit.INVALID, "", [])
+
+
+# A lock, and a trial
+
+
+@pytest.mark.usefixtures("hosts")
+def test_a_lock_that_was_taken_away(lbctl: Lbctl, declaration: Path) -> None:
+    (told,) = json.loads(lbctl("-c", declaration, "unlock", "--yes", "--json").stdout)["locks"]
+    assert (told["owner"]["user"], told["stale"], told["taken_from"]) == ("ann", "no sign of life for 75 s", ["lb1"])
+
+
+@pytest.mark.usefixtures("hosts")
+def test_a_lock_is_not_taken_away_unasked(lbctl: Lbctl, declaration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is a stale one beside another whose owner is at work."""
+    done = lbctl("-c", declaration, "unlock", "--json")
+    assert (done.exit_code, done.stdout) == (Exit.INVALID, "")
+    monkeypatch.setattr(lock, "found_on", lambda *_: (STALE, replace(STALE, silent_for=3)))
+    monkeypatch.setattr(lock, "take_away", lambda *_: pytest.fail("it was taken away"))
+    done = lbctl("-c", declaration, "unlock", "--yes", "--json")
+    assert (done.exit_code, done.stdout) == (Exit.REFUSED, "")
+
+
+@pytest.mark.usefixtures("hosts")
+def test_no_lock(lbctl: Lbctl, declaration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "found_on", lambda *_: ())
+    done = lbctl("-c", declaration, "unlock", "--yes", "--json")
+    assert json.loads(done.stdout) == {"locks": [], "unreachable": {}}
+
+
+@pytest.mark.usefixtures("hosts")
+def test_a_trial(lbctl: Lbctl, declaration: Path) -> None:
+    told = json.loads(lbctl("-c", declaration, "trial", "show", "--json").stdout)
+    assert told["director"] == "lb2"
+    assert told["addresses"] == [{"address": "10.0.0.10", "device": "eth0"}]
+    (service,) = told["services"]
+    assert (service["address"], service["port"]) == ("10.0.0.10", 3306)
+    assert {server["mode"] for server in service["servers"]} == {"dr"}
+
+
+@pytest.mark.usefixtures("hosts")
+def test_no_trial(lbctl: Lbctl, declaration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "found", lambda *_: {})
+    done = lbctl("-c", declaration, "trial", "show", "--json")
+    assert done.exit_code == Exit.TROUBLE
+    assert json.loads(done.stdout) == {"director": "lb1", "addresses": [], "services": []}
 
 
 # Doctor

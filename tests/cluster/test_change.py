@@ -139,8 +139,11 @@ def test_the_last_live_server_of_a_service_is_not_drained() -> None:
 
 def test_who_leaves_or_comes_must_be_there() -> None:
     leaving = replace(DR, former=DR.declaration, leaving=frozenset({"lb2"}))
-    with pytest.raises(RefusedError, match="--dead"):
+    with pytest.raises(RefusedError, match="say so: lbctl director remove lb2 --dead"):
         refuse(change(leaving), Plan((), unreachable={"lb2": "no answer"}))
+    database = replace(DR, former=DR.declaration, leaving=frozenset({"db2"}))
+    with pytest.raises(RefusedError, match="say so: lbctl real-server remove db2 --dead"):
+        refuse(change(database), Plan((), unreachable={"db2": "no answer"}))
     before = Variant(Mode.DR, directors=1).declaration
     joining = replace(DR, former=before)
     with pytest.raises(HostError, match="lb2 cannot be reached, so nothing was changed"):

@@ -112,9 +112,11 @@ class Cluster:
         self.file.write_text(text)
         (self.folder / SECRET_FILE).write_text(f"{PASSWORD}\n")
         self.variant, self.declaration = variant, variant.declaration
-        if variant.directors == 1 and self.on("lb2", "systemctl is-active keepalived", check=False) == "active":
-            # A director that is no longer declared is nobody's to stop.
-            self.on("lb2", "systemctl disable --now keepalived 2>&1")
+        if variant.directors == 1:
+            # A director that is no longer declared is nobody's to stop, and a deploy that remembers it is refused.
+            self.on("lb1", "rm -rf /var/lib/lbctl/history")
+            if self.on("lb2", "systemctl is-active keepalived", check=False) == "active":
+                self.on("lb2", "systemctl disable --now keepalived 2>&1")
 
     def reread(self) -> None:
         """A command has changed the declaration."""

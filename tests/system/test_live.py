@@ -174,9 +174,10 @@ def test_the_last_live_server_is_not_drained(cluster: Cluster) -> None:
     deployed(cluster, Variant(Mode.DR))
     for name in ("db2", "db3"):
         well(cluster.lbctl("real-server", "drain", name, "--yes", "--drain", "0"))
-    refused = cluster.lbctl("real-server", "drain", "db1", "--yes")
-    assert refused.status == Exit.INVALID, refused.output
-    assert "all are drained" in refused.output
+    for force in ([], ["--force"]):
+        refused = cluster.lbctl("real-server", "drain", "db1", "--yes", *force)
+        assert refused.status == Exit.REFUSED, refused.output
+        assert "all others are drained or of weight 0" in refused.output
 
 
 @pytest.mark.soak

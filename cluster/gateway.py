@@ -1,0 +1,102 @@
+"""Whether nat's gateway may become another address now. Pure.
+
+Answers of nat leave a server through the address that its route names. Servers are prepared before directors change, and an
+address that floats between directors comes to them with their new configuration only, in which the former one goes: in either
+order answers would be sent to nobody for a while. So it moves while nobody comes by nat. What may change at any time is from an
+address to another one that the director in charge has already, or takes first (`cluster.order.first_to_float`).
+"""
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from ipaddress import IPv4Address
+
+from cluster.declaration import Declaration
+from cluster.observed import HostState
+from cluster.order import CONNTRACK, first_to_float
+from cluster.still_used import in_use_by
+from cluster.vocabulary import ROUTING_TABLE, SEED_ROUTING_TABLE, Mode, ReturnPath
+
+Seen = Mapping[str, HostState | None]
+
+CURE = (
+    "put nat.gateway back as it was and lbctl switch-mode dr (or tun); when that is done, also with connections that came by "
+    "nat: change nat.gateway, lbctl deploy, and lbctl switch-mode nat"
+)
+ONE_BY_ONE = (
+    'one by one: nat.gateway with return_path = "snat" as it was, lbctl deploy; then nat.return_path, lbctl deploy'
+)
+TO_ONE_DIRECTOR = "lbctl failover first, so that {owner} serves"
+
+
+def moves_in_use(
+    declaration: Declaration, directors: Seen, servers: Seen, prepared: AbstractSet[Mode]
+) -> tuple[str, str] | None:
+    """Why nat's gateway must not change now, and what to do; None when nothing speaks against it.
+
+    `directors`: also those that leave. `prepared`: the modes for which servers are prepared before directors change.
+    """
+    ways = {name: via for name, state in servers.items() if state and (via := _way_back(state))}
+    new = declaration.gateway_for(next(iter(declaration.director)))
+    owner = next((name for name, director in declaration.director.items() if director.address == new), None)
+    if not owner and _ends_to_translate(declaration, directors):
+        why = f"servers answer the directors themselves until these translate no more, and then by {new}, which none has yet"
+        return None if _holds(directors.values(), new) else (why, ONE_BY_ONE)
+    others = sorted(name for name, via in ways.items() if via != new and name in declaration.real_server)
+    if not others or not _in_use(declaration, directors, servers):
+        return None
+    old = ways[others[0]]
+    cure = CURE
+    if old in {director.address for director in declaration.director.values()}:
+        # A director's own address stays there.
+        first = first_to_float(declaration, directors)
+        silent = _in_rotation_unseen(declaration, directors.get(first or ""), servers)
+        safe = Mode.NAT not in prepared or owner or (first and not silent) or _holds(directors.values(), new)
+        cure = f"mend {', '.join(silent)}, which cannot be asked, or drain it, first" if first and silent else CURE
+    elif Mode.NAT not in prepared:
+        # Servers keep the way that they have for what is still connected; only the directors' part of it would go.
+        safe = not _there(old, directors)
+    elif owner:
+        safe = _holds([directors.get(owner)], old) or not _there(old, directors)
+        cure = TO_ONE_DIRECTOR.format(owner=owner)
+    else:
+        safe = _holds(directors.values(), new) or not _there(old, directors)
+    if safe:
+        return None
+    why = f"nat is in use, and {', '.join(others)} answer by {old}: by {new} they would speak to nobody until directors have it"
+    return why, cure
+
+
+def _in_rotation_unseen(declaration: Declaration, director: HostState | None, servers: Seen) -> list[str]:
+    """Servers that this director sends to and that cannot be asked: it does not change before they are known to be ready."""
+    sent = director.destinations if director else ()
+    unseen = (name for name, state in servers.items() if state is None and name in declaration.real_server)
+    return [name for name in unseen if declaration.real_server[name].address in sent]
+
+
+def _way_back(server: HostState) -> IPv4Address | None:
+    """Where answers of nat go from there."""
+    tables = {ROUTING_TABLE, SEED_ROUTING_TABLE}
+    found = (route.via for route in server.routes if route.table in tables and route.destination == "default")
+    return next((via for via in found if via), None)
+
+
+def _ends_to_translate(declaration: Declaration, directors: Seen) -> bool:
+    """Whether directors that serve by nat put their own address in the client's place, and are not to do so any more."""
+    return declaration.nat.return_path is not ReturnPath.SNAT and any(
+        state and Mode.NAT in state.modes and state.sysctls.get(CONNTRACK) == "1" for state in directors.values()
+    )
+
+
+def _in_use(declaration: Declaration, directors: Seen, servers: Seen) -> bool:
+    """Whether somebody comes by nat, or may: a director that cannot be asked may send by any method."""
+    sends = any(state is None or Mode.NAT in state.modes for state in directors.values())
+    return sends or bool(in_use_by(declaration, {Mode.NAT}, servers))
+
+
+def _holds(directors: Iterable[HostState | None], address: IPv4Address) -> bool:
+    return any(state and state.holds(address) for state in directors)
+
+
+def _there(address: IPv4Address, directors: Seen) -> bool:
+    """Whether a director has it, or one that cannot be asked may. What nobody has serves nobody, and a change may be the cure."""
+    return None in directors.values() or _holds(directors.values(), address)

@@ -1,0 +1,55 @@
+"""Whether the declaration still names all hosts that the last change knew.
+
+The directors' history is asked while hosts are looked at, so that nobody waits for it.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import gevent
+
+from cluster.declaration import Declaration
+from cluster.errors import HostError, RequestError
+from cluster.history import text_hash
+from cluster.reading import read
+from cluster.undeclared import LastChange, undeclared
+from fleet import history
+from fleet.session import Session
+
+Found = Callable[..., dict[str, str]]
+"""From declarations to what to do about each host that none of them names any more (`cluster.undeclared`)."""
+
+
+@contextmanager
+def asked(session: Session, text: str) -> Iterator[Found]:
+    """Asks from now on; the first call of what it gives waits for the answer. `text`: of the declaration as it is written now."""
+    asking = gevent.spawn(_last_change, session, text_hash(text))
+
+    def found(*declared: Declaration) -> dict[str, str]:
+        return undeclared(asking.get(), *declared)
+
+    try:
+        yield found
+    finally:
+        asking.kill()
+
+
+def _last_change(session: Session, now: str) -> LastChange | None:
+    """None where nothing is remembered or nobody can be asked, which stops no deploy: the hosts' own look says as much."""
+    try:
+        past = history.read(session)
+    except HostError:
+        return None
+    last = past.last
+    if last is None or (last.came_to_its_end and last.after == now):
+        return None
+
+    def named(name: str | None) -> Declaration | None:
+        try:
+            return (
+                read(history.text_of(session, name), f"change {last.number}") if name in past.texts and name else None
+            )
+        except (HostError, RequestError):
+            return None  # of another version of lbctl, or half of it is lost
+
+    return LastChange(last, named(last.after), None if last.came_to_its_end else named(last.before))

@@ -1,0 +1,175 @@
+"""nat's gateway is moved only while nobody comes by nat."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import pairwise
+from random import Random
+
+import pytest
+
+from cluster.declaration import Declaration
+from cluster.gateway import CURE, ONE_BY_ONE
+from cluster.observed import HostState
+from cluster.order import first_to_float
+from cluster.plan import Plan
+from cluster.reading import read
+from cluster.vocabulary import Mode, ReturnPath
+from tests.cluster.shapes import Change
+from tests.cluster.simulation import Cluster, Operator
+from tests.cluster.states import IFUPDOWN
+from tests.cluster.test_replay import Watch, connect, deployed, replayed, served_by
+from tests.variants import Variant
+
+DR, NAT, SNAT = Mode.DR, Mode.NAT, ReturnPath.SNAT
+FIRST, SECOND = 12, 13
+"""The last octets of two gateways."""
+
+
+def declared(mode: Mode, directors: int, gateway: int | None, way: ReturnPath = ReturnPath.RULE) -> Declaration:
+    text = Variant(mode, directors=directors, return_path=way).text.replace('gateway = "10.0.0.12"\n', "")
+    own = f'gateway = "10.0.0.{gateway}"\n' if gateway else ""
+    return read(text.replace("[nat]\n", f"[nat]\n{own}"), "gateway.toml")
+
+
+def planned(change: Change, cluster: Cluster) -> Plan:
+    return Operator(cluster, change.blueprints[1], change.unreachable).plan()
+
+
+MOVES = [
+    pytest.param(declared(NAT, 2, FIRST), declared(NAT, 2, SECOND), id="a pair"),
+    pytest.param(declared(NAT, 1, FIRST), declared(NAT, 1, SECOND), id="one director"),
+    pytest.param(declared(NAT, 1, FIRST), declared(NAT, 2, SECOND), id="a second one joins"),
+    pytest.param(declared(NAT, 2, FIRST), declared(NAT, 1, SECOND), id="one leaves"),
+    pytest.param(declared(NAT, 2, FIRST), declared(DR, 2, SECOND), id="the mode changes as well"),
+    pytest.param(declared(NAT, 1, None), declared(DR, 1, FIRST), id="it begins to float as the mode changes"),
+    pytest.param(declared(NAT, 2, FIRST, ReturnPath.FWMARK), declared(NAT, 2, SECOND, SNAT), id="another return path"),
+]
+
+
+@pytest.mark.parametrize("connected", [True, False])
+@pytest.mark.parametrize(("old", "new"), MOVES)
+def test_while_clients_come_by_nat_it_is_refused(old: Declaration, new: Declaration, connected: bool) -> None:  # noqa: FBT001
+    change = Change(old, new, IFUPDOWN)
+    cluster = deployed(change)
+    if connected:
+        connect(cluster, change, served_by(change.blueprints[0]))
+    found = planned(change, cluster)
+    assert set(found.refused) == set(new.director)
+    assert "nat is in use, and db1, db2, db3 answer by 10.0.0." in found.refused["lb1"]
+    assert found.cure == CURE
+
+
+@pytest.mark.parametrize(("before", "directors"), [(None, 1), (None, 2), (FIRST, 2)])
+def test_also_where_directors_cease_to_translate_as_well(before: int | None, directors: int) -> None:
+    """The return path alone, and the gateway alone, may change."""
+    old, new = declared(NAT, 1 if before is None else 2, before, SNAT), declared(NAT, directors, SECOND)
+    change = Change(old, new, IFUPDOWN)
+    found = planned(change, deployed(change))
+    assert "which none has yet" in found.refused["lb1"]
+    assert found.cure == ONE_BY_ONE
+    between = declared(NAT, directors, SECOND, SNAT)
+    for one, other in ((old, between), (between, new)):
+        replayed(Change(one, other, IFUPDOWN, connected=False), Random(1), stops=1)  # noqa: S311 (no secret)
+
+
+@pytest.mark.parametrize("silent", ["lb1", "lb2", "db1"])
+def test_also_where_a_host_cannot_be_asked(silent: str) -> None:
+    change = Change(declared(NAT, 2, FIRST), declared(NAT, 2, SECOND), IFUPDOWN, unreachable=frozenset({silent}))
+    assert planned(change, deployed(change)).refused
+
+
+HARMLESS = [
+    pytest.param(declared(DR, 2, FIRST), declared(DR, 2, SECOND), id="another mode"),
+    pytest.param(declared(DR, 2, FIRST), declared(NAT, 2, SECOND), id="nat comes"),
+    pytest.param(declared(NAT, 1, None), declared(NAT, 1, FIRST), id="it begins to float"),
+    pytest.param(declared(NAT, 1, FIRST), declared(NAT, 1, None), id="it ends to float"),
+    pytest.param(declared(NAT, 2, FIRST), declared(NAT, 1, None), id="the passive one leaves"),
+    *(
+        pytest.param(declared(NAT, 2, FIRST, SNAT), declared(NAT, n, SECOND, SNAT), id=f"translated, {n} directors")
+        for n in (1, 2)
+    ),
+    pytest.param(declared(NAT, 1, None, SNAT), declared(NAT, 2, FIRST, SNAT), id="translated, begins to float"),
+    pytest.param(declared(NAT, 2, FIRST, SNAT), declared(DR, 2, SECOND, SNAT), id="translated, another mode"),
+    pytest.param(declared(NAT, 2, FIRST, SNAT), declared(NAT, 1, None), id="translated no more, at its own address"),
+]
+
+
+@pytest.mark.parametrize("connected", [True, False])
+@pytest.mark.parametrize(("old", "new"), HARMLESS)
+def test_where_it_is_harmless_it_moves(old: Declaration, new: Declaration, connected: bool) -> None:  # noqa: FBT001
+    change = Change(old, new, IFUPDOWN, connected=connected)
+    assert not planned(change, deployed(change)).refused
+    replayed(change, Random(1), stops=1)  # noqa: S311 (no secret)
+
+
+@pytest.mark.parametrize("directors", [1, 2])
+def test_the_advice_leads_there(directors: int) -> None:
+    """By another mode: nobody is cut off, and connections by nat keep the gateway until they have ended."""
+    path = [declared(mode, directors, gateway) for mode, gateway in ((NAT, 12), (DR, 12), (DR, 13), (NAT, 13))]
+    steps = [Change(old, new, IFUPDOWN) for old, new in pairwise(path)]
+    cluster = deployed(steps[0])
+    kept = served_by(steps[0].blueprints[0]) & served_by(steps[1].blueprints[0])
+    watch = Watch(cluster, kept, [])
+    watch.established = connect(cluster, steps[0], kept)
+    follow(watch, cluster, steps[0])
+    assert planned(steps[1], cluster).cure == CURE, "connections by nat are still there"
+    watch.established = []
+    cluster.establish(())
+    for _ in range(2):
+        follow(watch, cluster, steps[0])
+    for change in steps[1:]:
+        assert not planned(change, cluster).refused
+        follow(watch, cluster, change)
+        assert planned(change, cluster).is_empty
+    assert gateways(cluster.states.values()) == {"10.0.0.13"}
+
+
+def follow(watch: Watch, cluster: Cluster, change: Change) -> None:
+    operator = Operator(cluster, change.blueprints[1])
+    watch.follow(operator.deploy())
+    assert not operator.failed
+
+
+def gateways(states: Iterable[HostState]) -> set[str]:
+    return {
+        str(route.via) for state in states for route in state.routes if route.via and route.destination == "default"
+    }
+
+
+def test_it_begins_to_float_only_when_all_servers_can_be_asked() -> None:
+    """The director that is to take it first would not change, and servers would be sent there all the same."""
+    change = Change(declared(NAT, 1, None), declared(NAT, 1, FIRST), IFUPDOWN, unreachable=frozenset({"db1"}))
+    found = planned(change, deployed(change))
+    assert found.refused
+    assert found.cure == "mend db1, which cannot be asked, or drain it, first"
+
+
+def test_what_nobody_holds_may_change() -> None:
+    """Then nobody is served by it, and the change may be the cure."""
+    change = Change(declared(NAT, 1, FIRST), declared(NAT, 1, SECOND), IFUPDOWN)
+    cluster = deployed(change)
+    without = frozenset(a for a in cluster.states["lb1"].addresses if str(a.address) != "10.0.0.12")
+    cluster.states["lb1"] = replace(cluster.states["lb1"], addresses=without)
+    assert not planned(change, cluster).refused
+
+
+def test_the_active_one_cannot_give_it_to_the_others_own_address() -> None:
+    """Servers would answer by one that does not serve."""
+    change = Change(declared(NAT, 2, FIRST), declared(NAT, 1, None), IFUPDOWN)
+    cluster = deployed(change)
+    states = cluster.states
+    floating = {a for a in states["lb1"].addresses if a.device == "eth0"}
+    states["lb1"] = replace(states["lb1"], addresses=states["lb1"].addresses - floating)
+    states["lb2"] = replace(states["lb2"], addresses=states["lb2"].addresses | floating)
+    found = planned(change, cluster)
+    assert found.refused
+    assert found.cure == "lbctl failover first, so that lb1 serves"
+
+
+def test_one_takes_the_gateway_first_only_where_it_serves_alone_by_its_own_address() -> None:
+    alone = Change(declared(NAT, 1, None), declared(NAT, 2, FIRST), IFUPDOWN)
+    assert first_to_float(alone.new, deployed(alone).states) == "lb1"
+    translated = Change(declared(NAT, 1, None, SNAT), declared(NAT, 2, FIRST), IFUPDOWN)
+    assert first_to_float(translated.new, deployed(translated).states) is None
+    beside = Change(declared(NAT, 2, FIRST, SNAT), declared(NAT, 1, SECOND), IFUPDOWN)
+    assert first_to_float(beside.new, deployed(beside).states) is None
