@@ -35,7 +35,8 @@ def moves_in_use(
 
     `directors`: also those that leave. `prepared`: the modes for which servers are prepared before directors change.
     """
-    ways = {name: via for name, state in servers.items() if state and (via := _way_back(state))}
+    found = {name: way for name, state in servers.items() if state and (way := _way_back(state))}
+    ways = {name: via for name, (via, _) in found.items()}
     new = declaration.gateway_for(next(iter(declaration.director)))
     owner = next((name for name, director in declaration.director.items() if director.address == new), None)
     if not owner and _ends_to_translate(declaration, directors):
@@ -44,7 +45,9 @@ def moves_in_use(
     others = sorted(name for name, via in ways.items() if via != new and name in declaration.real_server)
     if not others or not _in_use(declaration, directors, servers):
         return None
-    old = ways[others[0]]
+    old, table = found[others[0]]
+    # A way of another kind comes beside the old one, by which answers go until it is taken away.
+    stays = table != (SEED_ROUTING_TABLE if declaration.nat.return_path is ReturnPath.FWMARK else ROUTING_TABLE)
     cure = CURE
     if old in {director.address for director in declaration.director.values()}:
         # A director's own address stays there.
@@ -56,10 +59,10 @@ def moves_in_use(
         # Servers keep the way that they have for what is still connected; only the directors' part of it would go.
         safe = not _there(old, directors)
     elif owner:
-        safe = _holds([directors.get(owner)], old) or not _there(old, directors)
-        cure = TO_ONE_DIRECTOR.format(owner=owner)
+        safe = (_holds([directors.get(owner)], old) and not stays) or not _there(old, directors)
+        cure = CURE if stays else TO_ONE_DIRECTOR.format(owner=owner)
     else:
-        safe = _holds(directors.values(), new) or not _there(old, directors)
+        safe = (_holds(directors.values(), new) and not stays) or not _there(old, directors)
     if safe:
         return None
     why = f"nat is in use, and {', '.join(others)} answer by {old}: by {new} they would speak to nobody until directors have it"
@@ -73,11 +76,11 @@ def _in_rotation_unseen(declaration: Declaration, director: HostState | None, se
     return [name for name in unseen if declaration.real_server[name].address in sent]
 
 
-def _way_back(server: HostState) -> IPv4Address | None:
-    """Where answers of nat go from there."""
+def _way_back(server: HostState) -> tuple[IPv4Address, int] | None:
+    """Where answers of nat go from there, and by which table."""
     tables = {ROUTING_TABLE, SEED_ROUTING_TABLE}
-    found = (route.via for route in server.routes if route.table in tables and route.destination == "default")
-    return next((via for via in found if via), None)
+    found = (route for route in server.routes if route.table in tables and route.destination == "default")
+    return next(((route.via, route.table) for route in found if route.via), None)
 
 
 def _ends_to_translate(declaration: Declaration, directors: Seen) -> bool:

@@ -43,6 +43,8 @@ MOVES = [
     pytest.param(declared(NAT, 2, FIRST), declared(DR, 2, SECOND), id="the mode changes as well"),
     pytest.param(declared(NAT, 1, None), declared(DR, 1, FIRST), id="it begins to float as the mode changes"),
     pytest.param(declared(NAT, 2, FIRST, ReturnPath.FWMARK), declared(NAT, 2, SECOND, SNAT), id="another return path"),
+    # What is connected answers by the old way, which stays beside the new one for so long.
+    pytest.param(declared(NAT, 1, FIRST, ReturnPath.FWMARK), declared(Mode.TUN, 1, None), id="a way of another kind"),
 ]
 
 
