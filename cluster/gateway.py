@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from ipaddress import IPv4Address
 
 from cluster.declaration import Declaration
+from cluster.keepalived import floating_addresses
 from cluster.observed import HostState
 from cluster.order import CONNTRACK, first_to_float
 from cluster.still_used import in_use_by
@@ -25,6 +26,7 @@ CURE = (
 ONE_BY_ONE = (
     'one by one: nat.gateway with return_path = "snat" as it was, lbctl deploy; then nat.return_path, lbctl deploy'
 )
+MEND = "mend {who}, which cannot be asked, or drain it, first"
 TO_ONE_DIRECTOR = "lbctl failover first, so that {owner} serves"
 
 
@@ -39,6 +41,8 @@ def moves_in_use(
     ways = {name: via for name, (via, _) in found.items()}
     new = declaration.gateway_for(next(iter(declaration.director)))
     owner = next((name for name, director in declaration.director.items() if director.address == new), None)
+    if unsure := _answers_by_what_goes(declaration, directors, servers):
+        return unsure
     if not owner and _ends_to_translate(declaration, directors):
         why = f"servers answer the directors themselves until these translate no more, and then by {new}, which none has yet"
         return None if _holds(directors.values(), new) else (why, ONE_BY_ONE)
@@ -54,7 +58,7 @@ def moves_in_use(
         first = first_to_float(declaration, directors)
         silent = _in_rotation_unseen(declaration, directors.get(first or ""), servers)
         safe = Mode.NAT not in prepared or owner or (first and not silent) or _holds(directors.values(), new)
-        cure = f"mend {', '.join(silent)}, which cannot be asked, or drain it, first" if first and silent else CURE
+        cure = MEND.format(who=", ".join(silent)) if first and silent else CURE
     elif Mode.NAT not in prepared:
         # Servers keep the way that they have for what is still connected; only the directors' part of it would go.
         safe = not _there(old, directors)
@@ -67,6 +71,19 @@ def moves_in_use(
         return None
     why = f"nat is in use, and {', '.join(others)} answer by {old}: by {new} they would speak to nobody until directors have it"
     return why, cure
+
+
+def _answers_by_what_goes(declaration: Declaration, directors: Seen, servers: Seen) -> tuple[str, str] | None:
+    """A director gives up an address, and a server that it sends to by nat, and that cannot be asked, may answer by it."""
+    stay = {*floating_addresses(declaration), *(director.address for director in declaration.director.values())}
+    for name, state in directors.items():
+        if state and Mode.NAT in state.modes and name in declaration.director:
+            goes = sorted({held.address for held in state.addresses} - stay)
+            silent = _in_rotation_unseen(declaration, state, servers)
+            if goes and silent:
+                who, what = ", ".join(silent), ", ".join(map(str, goes))
+                return f"{who} cannot be asked, and may answer by {what}, which {name} gives up", MEND.format(who=who)
+    return None
 
 
 def _in_rotation_unseen(declaration: Declaration, director: HostState | None, servers: Seen) -> list[str]:

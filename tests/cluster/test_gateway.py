@@ -175,3 +175,12 @@ def test_one_takes_the_gateway_first_only_where_it_serves_alone_by_its_own_addre
     assert first_to_float(translated.new, deployed(translated).states) is None
     beside = Change(declared(NAT, 2, FIRST, SNAT), declared(NAT, 1, SECOND), IFUPDOWN)
     assert first_to_float(beside.new, deployed(beside).states) is None
+
+
+def test_a_server_that_cannot_be_asked_may_answer_by_a_gateway_that_goes() -> None:
+    """Back to one director: the others are prepared for its own address, and this one is not."""
+    change = Change(declared(NAT, 2, FIRST), declared(NAT, 1, None), IFUPDOWN, unreachable=frozenset({"db1"}))
+    found = planned(change, deployed(change))
+    assert found.refused["lb1"] == "db1 cannot be asked, and may answer by 10.0.0.12, which lb1 gives up"
+    assert "drain it" in found.cure
+    replayed(change, Random(1), stops=0)  # noqa: S311 (no secret)
