@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,9 +13,9 @@ import pytest
 from cluster.errors import Exit
 from cluster.faults import BY_HAND, DEPLOY, Fault
 from cluster.history import LOCK_FILE, Owner
-from cluster.vocabulary import Mode, ReturnPath
 from lab.lab import Lab
 from operations import keeping
+from tests.system.faults_made import CASES, CONF, KEPT, Made
 from tests.system.interrupted import Interrupted
 from tests.system.machines import PATIENT, Cluster, settles
 from tests.system.reboots import HOOKS
@@ -24,155 +23,6 @@ from tests.variants import Variant
 
 pytestmark = [pytest.mark.lab, pytest.mark.soak, pytest.mark.timeout(900)]
 
-IPTABLES = "iptables -I INPUT 1 {}"
-NEIGHBOUR = "ip neigh replace {} lladdr {} dev eth0 nud permanent"
-CONF = "/etc/keepalived/keepalived.conf"
-# Loaded, and then the right file put back: as a reload that went wrong leaves it.
-KEPT = f"cp -p {CONF} /run/conf"
-EDIT = f"sed -i 's/delay_loop .*/delay_loop 3/' {CONF}"
-LOAD = "systemctl reload keepalived; sleep 1"
-BACK = f"cp -p /run/conf {CONF}"
-BIND = "/etc/mysql/mariadb.conf.d/zz-bind.cnf"
-DIRECTORS = "10.0.0.4 10.0.0.6"
-UNDO_OUT = f"for d in {DIRECTORS}; do ip route del blackhole $d; done"
-DENIED = """echo 'audit: type=1400 audit(1.1:1): apparmor="DENIED" profile="/usr/sbin/mariadbd" comm="mariadbd"' >/dev/kmsg"""
-
-
-@dataclass(frozen=True)
-class Made:
-    """A fault that is made: by `make` at `at`, a host or "active" or "passive"; found as `fault` at `host` (default: there)."""
-
-    fault: Fault
-    at: str
-    make: str
-    undo: str = ""
-    """Empty: what doctor names cures it."""
-    host: str | None = None
-    name: str = ""
-
-    def __str__(self) -> str:
-        return self.name or str(self.fault)
-
-
-# The how-to's manual set-up, as far as one service goes.
-HOWTO = """ip addr add 10.0.0.10/32 dev eth0; ipvsadm -C; ipvsadm -A -t 10.0.0.10:3306 -s rr
-ipvsadm -a -t 10.0.0.10:3306 -r 10.0.0.1 -g"""
-
-EVERYWHERE = [
-    Made(Fault.FIREWALL, "db3", IPTABLES.format("-p tcp --dport 9200 -j DROP"), "iptables -D INPUT 1", name="9200"),
-    Made(Fault.FIREWALL, "db3", IPTABLES.format("-p tcp --dport 3306 -j REJECT"), "iptables -D INPUT 1", name="3306"),
-    Made(Fault.FIREWALL, "passive", IPTABLES.format("-p vrrp -j DROP"), "iptables -D INPUT 1", name="vrrp"),
-    Made(Fault.FIREWALL, "passive", IPTABLES.format("-p udp --dport 8848 -j DROP"), "iptables -D INPUT 1", name="sync"),
-    Made(
-        Fault.SPLIT_BRAIN, "passive", "ip addr add 10.0.0.11/32 dev eth0", "ip addr del 10.0.0.11/32 dev eth0", "both"
-    ),
-    Made(Fault.STOPPED, "passive", "systemctl stop keepalived"),
-    # Loaded, and then the right file put back: as a reload that went wrong leaves it.
-    Made(Fault.OLDER_FILE, "passive", f"{KEPT}; {EDIT}; {LOAD}; {BACK}", name="file put back"),
-    Made(Fault.OLDER_FILE, "passive", f"{KEPT}; {EDIT}", BACK, name="edited, not loaded"),
-    Made(Fault.OTHERWISE, "passive", f"{KEPT}; {EDIT}; {LOAD}", name="edited and loaded"),
-    Made(Fault.TRIAL, "passive", f"systemctl stop keepalived; rm {CONF}; {HOWTO}"),
-    Made(Fault.STOPPED, "passive", f"systemctl stop keepalived; {HOWTO}", name="stopped, and addresses by hand"),
-    Made(
-        Fault.FIREWALL,
-        "db3",
-        "iptables -I OUTPUT 1 -p tcp --sport 3306 -j DROP",
-        "iptables -D OUTPUT 1",
-        name="answers",
-    ),
-    Made(Fault.TABLE, "active", "ipvsadm -e -t 10.0.0.10:3306 -r 10.0.0.2:3306 {method} -w 3"),
-    Made(Fault.CLUSTERCHECK, "db3", "systemctl stop lbctl-clustercheck"),
-    Made(
-        Fault.NOT_SYNCED,
-        "db3",
-        "mariadb -e 'set global wsrep_desync = 1'",
-        "mariadb -e 'set global wsrep_desync = 0'",
-    ),
-    Made(Fault.CLOCK, "passive", "date -s '+90 seconds'", "date -s '-90 seconds'"),
-    Made(Fault.PACKET_SIZE, "db2", "ip link set eth0 mtu 1400", "ip link set eth0 mtu 1500"),
-]
-ONLY = {
-    Mode.DR: [
-        Made(Fault.ARP, "db1", "sysctl -qw net.ipv4.conf.all.arp_ignore=0 net.ipv4.conf.eth0.arp_ignore=0"),
-        Made(Fault.VIP_MISSING, "db2", "ip addr del 10.0.0.10/32 dev dummy0"),
-        Made(Fault.NEIGHBOUR, "passive", NEIGHBOUR.format("10.0.0.10", "{db1}"), "ip neigh del 10.0.0.10 dev eth0"),
-        Made(Fault.DATABASE_DOWN, "db3", "systemctl stop mariadb", "systemctl start mariadb"),
-        Made(
-            Fault.BOUND,
-            "db3",
-            f"printf '[mysqld]\\nbind-address=127.0.0.1,10.0.0.3\\n' >{BIND}; systemctl restart mariadb",
-            f"rm {BIND}; systemctl restart mariadb",
-        ),
-        Made(Fault.NOBODY, "active", "ip addr del 10.0.0.11/32 dev eth0", "systemctl restart keepalived", host=""),
-        # What keeps directors' checks from being answered, and is no firewall.
-        Made(
-            Fault.OUT, "db3", f"for d in {DIRECTORS}; do ip route add blackhole $d; done", UNDO_OUT, name="no way back"
-        ),
-        Made(Fault.DENIED, "db1", DENIED, "journalctl -q --rotate; journalctl -q --vacuum-time=1s"),
-    ],
-    Mode.TUN: [
-        Made(Fault.TUNNEL, "db1", "ip link set tunl0 down"),
-        Made(Fault.MODULE, "db1", "ip link set tunl0 down; rmmod ipip"),
-        Made(Fault.RP_FILTER, "db1", "sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.tunl0.rp_filter=1"),
-        Made(Fault.FIREWALL, "db1", IPTABLES.format("-p 4 -j DROP"), "iptables -D INPUT 1", name="ipip"),
-    ],
-    Mode.NAT: [
-        Made(Fault.RETURN_PATH, "db1", "systemctl stop lbctl-return-path; ip rule del pref 100"),
-        Made(
-            Fault.RETURN_PATH_DOUBLED,
-            "db1",
-            "ip rule add pref 101 from 10.0.0.1 ipproto tcp sport 3306 lookup 100",
-            name="doubled rule",
-        ),
-        Made(
-            Fault.RETURN_PATH_DOUBLED,
-            "db1",
-            "iptables -t mangle -A OUTPUT -p tcp --sport 3306 -j MARK --set-mark 1",
-            "iptables -t mangle -D OUTPUT -p tcp --sport 3306 -j MARK --set-mark 1",
-            name="how-to's mark",
-        ),
-        Made(Fault.GATEWAY, "db1", NEIGHBOUR.format("10.0.0.12", "{passive}"), "ip neigh del 10.0.0.12 dev eth0"),
-        Made(
-            Fault.FIREWALL,
-            "active",
-            "iptables -I FORWARD 1 -p tcp --sport 3306 -j DROP",
-            "iptables -D FORWARD 1",
-            name="forward",
-        ),
-        Made(
-            Fault.REDIRECTS,
-            "active",
-            "sysctl -qw net.ipv4.conf.all.send_redirects=1 net.ipv4.conf.eth0.send_redirects=1",
-        ),
-        Made(Fault.FORWARDING, "passive", "sysctl -qw net.ipv4.ip_forward=0"),
-        Made(Fault.MASQUERADE, "passive", "iptables -t nat -F LBCTL-MASQUERADE"),
-    ],
-}
-MARKED = [
-    Made(Fault.RETURN_PATH, "db1", "iptables -t mangle -F LBCTL-RETURN", name="mark missing"),
-    Made(Fault.RETURN_PATH, "db2", "ip rule del fwmark 1", name="fwmark rule missing"),
-    Made(Fault.RETURN_PATH_DOUBLED, "db1", "ip rule add pref 90 fwmark 1 lookup 1", name="fwmark rule doubled"),
-]
-# The password of one director differs, and it was started with it.
-PASSWORDS = [
-    Made(
-        Fault.VRRP_TERMS,
-        "passive",
-        f"{KEPT}; sed -i 's/auth_pass .*/auth_pass other/' {CONF}; {LOAD}",
-        name="password",
-    )
-]
-CASES = [
-    pytest.param(variant, made, id=f"{variant.name}-{made}")
-    for variant, all_made in (
-        (Variant(), [*EVERYWHERE, *ONLY[Mode.DR]]),
-        (Variant(Mode.TUN), ONLY[Mode.TUN]),
-        (Variant(Mode.NAT), ONLY[Mode.NAT]),
-        (Variant(Mode.NAT, return_path=ReturnPath.FWMARK), MARKED),
-        (Variant(vrrp="password"), PASSWORDS),
-    )
-    for made in all_made
-]
 DR = pytest.mark.parametrize("deployed", [Variant()], indirect=True, ids=["dr"])
 
 
@@ -247,13 +97,14 @@ def test_a_fault_is_found_named_and_cured(
     words = made.make.replace("{method}", deployed.declaration.mode.ipvsadm_option)
     words = words.replace("{db1}", macs["db1"]).replace("{passive}", macs[place(deployed, "passive", active)])
     told(record_property, deployed, made.fault, at, words)
-    deployed.on(at, words)
+    places = at.split(" and ")
+    deployed.on_each(words, *places)
     try:
         (found,) = finds(deployed, {(str(made.fault), host)})
         assert found["evidence"]
     finally:
         if made.undo:
-            deployed.on(at, made.undo)
+            deployed.on_each(made.undo, *places)
     if not made.undo:
         assert found["cure"] in {DEPLOY, BY_HAND}
         fixed = deployed.lbctl("doctor", "--fix", "--yes", *(["--overwrite"] if found["cure"] == BY_HAND else []))
