@@ -2,7 +2,7 @@
 """Writes docs/doctor.md from `cluster.faults` and the texts here: `python -m docs.make_doctor`. A test compares them.
 
 With the report of a run of tests/system/test_doctor.py (pytest's --junit-xml) it also takes over which faults were made and found:
-`python -m docs.make_doctor report.xml`.
+`python -m docs.make_doctor report.xml`; with several, of the whole and then of single cases once more, the last counts.
 """
 
 import json
@@ -122,17 +122,20 @@ before and after. "Found" is: by its name, on that host, and no other finding be
         yield f"| [{row['fault']}](#{row['fault']}) | {row['cluster']} | {row['host']} | `{made}` | {verdict} |"
 
 
-def take_over(report: Path) -> None:
-    """From a report of pytest's: one row for each test that says which fault it made."""
-    tree = ET.parse(report)  # noqa: S314 (pytest wrote it)
-    rows = []
-    for case in tree.iter("testcase"):
-        said = {each.get("name"): each.get("value") for each in case.iter("property")}
-        if "fault" in said:
-            bad = any(case.find(kind) is not None for kind in ("failure", "error", "skipped"))
-            rows.append({**{key: said[key] for key in ("fault", "cluster", "host", "make")}, "found": not bad})
-    when = next(tree.iter("testsuite")).get("timestamp", "")[:10]
-    FOUND.write_text(json.dumps({"date": when, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+def take_over(*reports: Path) -> None:
+    """From reports of pytest's: one row for each test that says which fault it made. Of a test that is in several the last counts."""
+    rows: dict[str, dict[str, object]] = {}
+    when = ""
+    for report in reports:
+        tree = ET.parse(report)  # noqa: S314 (pytest wrote it)
+        for case in tree.iter("testcase"):
+            said = {each.get("name"): each.get("value") for each in case.iter("property")}
+            if "fault" in said:
+                bad = any(case.find(kind) is not None for kind in ("failure", "error", "skipped"))
+                row = {**{key: said[key] for key in ("fault", "cluster", "host", "make")}, "found": not bad}
+                rows[case.get("name", "")] = row
+        when = next(tree.iter("testsuite")).get("timestamp", "")[:10]
+    FOUND.write_text(json.dumps({"date": when, "rows": list(rows.values())}, indent=1) + "\n", encoding="utf-8")
 
 
 def _cure(fault: Fault) -> str:
@@ -140,7 +143,7 @@ def _cure(fault: Fault) -> str:
 
 
 if __name__ == "__main__":
-    for argument in sys.argv[1:]:
-        take_over(Path(argument))
+    if sys.argv[1:]:
+        take_over(*map(Path, sys.argv[1:]))
     TARGET.write_text(page(), encoding="utf-8")
     print(f"{TARGET} is written", file=sys.stderr)
