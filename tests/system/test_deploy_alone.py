@@ -31,6 +31,8 @@ OTHERS = [
 ]
 
 
+# Long: golden files, the replay and keepalived's own check of them are in every run.
+@pytest.mark.soak
 @pytest.mark.parametrize("variant", OTHERS, ids=lambda variant: variant.name)
 def test_other_ways(cluster: Cluster, variant: Variant) -> None:
     """Return paths, and what directors must agree on, changed on a pair that serves."""
