@@ -38,8 +38,9 @@ demo: venv system
 	@$(PYTHON) -m lab.demo $(MODE)
 
 ## make test            every test but the long ones
-# Two workers, each with a lab of its own: a test waits more than it computes. A file's tests stay together and in order.
-WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
+# Three workers: two with a lab each, which waits more than it computes, and one for the rest. Which tests share a lab, and in
+# which order, is said in tests/conftest.py.
+WORKERS := -n 3 --dist loadgroup --no-loadscope-reorder
 test: venv system
 	@$(MAKE) --no-print-directory -j 3 --output-sync=target lint types floors
 	@$(VENV)/bin/pytest $(WORKERS) --durations=15 -m "not soak" tests

