@@ -17,8 +17,8 @@ def as_lines(plan: Plan, texts: Mapping[str, Mapping[str, str]] | None = None) -
     """(style, line) for each line of a plan; with `texts` (host → path → what is there now) also what changes in files."""
     for host, why in plan.unreachable.items():
         yield "red", f"{host} cannot be reached and is left out: {why}"
-    for host, why in plan.hand_edited.items():
-        yield "red", f"{host}: {why}"
+    for host, found in plan.hand_edited.items():
+        yield "red", f"{host}: {found.what}"
     yield from _steps(plan, texts)
     for host, what in plan.told.items():
         yield "red", f"{host}: {what}"
@@ -78,7 +78,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
     return {
         "steps": [_step(step) for step in plan.steps],
         "unreachable": dict(plan.unreachable),
-        "hand_edited": dict(plan.hand_edited),
+        "hand_edited": {host: found.what for host, found in plan.hand_edited.items()},
         "told": dict(plan.told),
         "refused": dict(plan.refused),
         "clashes": [{"host": each.host, "seen": list(each.seen), "cure": each.cure} for each in plan.clashes],

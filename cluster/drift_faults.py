@@ -37,7 +37,7 @@ def of_plan(declaration: Declaration, seen: Mapping[str, HostState | None], want
     for (host, fault), evidence in found.items():
         special = DEPLOY if fault is Fault.GATEWAY else ""
         if fault in {Fault.OTHERWISE, Fault.OLDER_FILE} and host in wanted.hand_edited:
-            evidence.append(wanted.hand_edited[host])
+            evidence.append(wanted.hand_edited[host].what)
             special = BY_HAND
         yield Diagnosis(fault, host, tuple(evidence), special)
     for host in dict.fromkeys(clash.host for clash in wanted.clashes):

@@ -29,12 +29,6 @@ class SeenFile:
     cluster: str = ""
     """Guarded files: `guard` is None without our first line, else "kept" or "edited"; `cluster`: for which it was written."""
 
-    def not_replaced(self, cluster: str) -> str | None:
-        """Why a deploy of `cluster` must not replace this guarded file unasked; None where it may."""
-        if self.guard != "kept":
-            return "was edited by hand" if self.guard else "was not written by lbctl"
-        return f"is of cluster {self.cluster}, not of {cluster}" if self.cluster not in {"", cluster} else None
-
 
 @dataclass(frozen=True)
 class SeenLink:

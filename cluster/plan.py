@@ -33,6 +33,7 @@ from cluster.difference import Action, Difference, differences
 from cluster.failover import gate_of_leaving
 from cluster.footprint import Blueprint
 from cluster.gateway import moves_in_use
+from cluster.guarded import NotReplaced, not_replaced
 from cluster.interfaces import Clash, clashes
 from cluster.keepalived import Endpoint
 from cluster.manual import Leftovers, cleared, leftovers
@@ -93,8 +94,8 @@ class Plan:
     notes: tuple[str, ...] = ()
     unreachable: Mapping[str, str] = field(default_factory=dict)
     """Hosts that could not be asked, with the reason: they are left out."""
-    hand_edited: Mapping[str, str] = field(default_factory=dict)
-    """Hosts with a file that somebody edited and that would be replaced: "PATH was edited by hand"."""
+    hand_edited: Mapping[str, NotReplaced] = field(default_factory=dict)
+    """Hosts with a file that somebody edited, or that is somebody else's, and that would be replaced."""
 
     told: Mapping[str, str] = field(default_factory=dict)
     """Servers that refuse connections, and what a person must do: nothing that a step could mend."""
@@ -318,11 +319,11 @@ class _Planner:
             if why := why or takes_over_early(declaration, name, seen, servers):
                 yield name, why
 
-    def hand_edited(self, steps: tuple[Step, ...], seen: Mapping[str, HostState | None]) -> Iterator[tuple[str, str]]:
+    def hand_edited(
+        self, steps: tuple[Step, ...], seen: Mapping[str, HostState | None]
+    ) -> Iterator[tuple[str, NotReplaced]]:
         for step in steps:
             for name, changes in step.changes.items():
                 for change in changes:
-                    state = seen[name]
-                    there = state.files.get(change.item.path) if state and change.kind == "file" else None
-                    if there and change.item.guarded and (why := there.not_replaced(self.blueprint.declaration.name)):
-                        yield name, f"{change.item.path} {why}"
+                    if found := not_replaced(change, seen[name], self.blueprint.declaration.name):
+                        yield name, found

@@ -117,8 +117,7 @@ def preflight(session: Session, wanted: Plan, *, overwrite: bool) -> None:
         reasons = "\n  ".join(f"{host}: {why}" for host, why in wanted.unreachable.items())
         raise HostError(f"no host can be reached; nothing was changed\n  {reasons}")
     if wanted.hand_edited and not overwrite:
-        host, what = next(iter(wanted.hand_edited.items()))
-        raise hand_edited(host, what)
+        raise hand_edited(*next(iter(wanted.hand_edited.items())))
     if wanted.refused:
         reasons = "\n  ".join(f"{host} is not changed: {why}" for host, why in wanted.refused.items())
         raise RefusedError(f"nothing was changed\n  {reasons}", cure=wanted.cure)

@@ -13,6 +13,7 @@ from pyinfra import logger
 from pyinfra.api import FunctionCommand, Host, State, StringCommand, operation
 
 from cluster.difference import Action, Difference, by_things
+from cluster.guarded import NotReplaced, not_replaced
 from cluster.order import unsettled
 from cluster.parts import Thing
 from cluster.still_used import modes_to_keep, way_back
@@ -123,23 +124,22 @@ def refuse_hand_edited(where: Host, modes: Iterable[Mode]) -> None:
     """Raises HandEditedError if a file that would be replaced was edited by hand, unless overwriting was asked for."""
     if where.data.get("overwrite"):
         return
+    cluster = observation.blueprint(where).declaration.name
     for difference in observation.found(where, modes):
-        if difference.kind == "file" and difference.action is Action.BUILD and difference.item.guarded:
-            there = observation.seen(where).files.get(difference.item.path)
-            if there and (why := there.not_replaced(observation.blueprint(where).declaration.name)):
-                raise hand_edited(observation.name_of(where), f"{difference.item.path} {why}")
+        if difference.action is Action.BUILD and (why := not_replaced(difference, observation.seen(where), cluster)):
+            raise hand_edited(observation.name_of(where), why)
 
 
-def hand_edited(name: str, what: str) -> HandEditedError:
-    """The refusal, in the same words for plan and operations. `what`: which file, and why it is not replaced."""
-    if " is of cluster " in what:
+def hand_edited(name: str, found: NotReplaced) -> HandEditedError:
+    """The refusal, in the same words for plan and operations."""
+    if found.of_another_cluster:
         return HandEditedError(
-            f"{name}: {what}. Nothing was changed.",
+            f"{name}: {found.what}. Nothing was changed.",
             cure="is this the declaration that you mean (--cluster FILE, LBCTL_CLUSTER)? If the cluster has another name now: "
             "deploy with --overwrite (pyinfra: --data overwrite=1)",
         )
     return HandEditedError(
-        f"{name}: {what}; deploying would lose that. Nothing was changed.",
+        f"{name}: {found.what}; deploying would lose that. Nothing was changed.",
         cure="put what it says into the declaration, then deploy with --overwrite (pyinfra: --data overwrite=1); "
         "the file as it is now will be kept in /var/lib/lbctl/previous",
     )

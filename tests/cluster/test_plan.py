@@ -7,11 +7,14 @@ import pytest
 
 from cluster.difference import Action
 from cluster.footprint import ALL_MODES, Blueprint
+from cluster.guarded import NotReplaced
 from cluster.observed import HostState
 from cluster.plan import Plan, Work, plan
 from cluster.vocabulary import Mode
 from tests.cluster.states import as_declared, director, with_connections
 from tests.variants import MATRIX, Variant
+
+CONF = "/etc/keepalived/keepalived.conf"
 
 
 def seen_in(blueprint: Blueprint, mode: Mode, dead: tuple[str, ...] = ()) -> dict[str, HostState | None]:
@@ -84,15 +87,26 @@ def test_a_host_that_cannot_be_asked_is_left_out_and_named() -> None:
     assert found.unreachable == {"db2": "no route"}
 
 
-@pytest.mark.parametrize(("guard", "named"), [("kept", False), ("edited", True), (None, True)])
-def test_a_file_that_a_person_edited_is_named_before_it_is_replaced(guard: str | None, named: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(
+    ("guard", "cluster", "named"),
+    [
+        ("kept", "", None),
+        ("kept", "lab", None),
+        ("edited", "lab", NotReplaced(f"{CONF} was edited by hand")),
+        (None, "", NotReplaced(f"{CONF} was not written by lbctl")),
+        ("kept", "shop", NotReplaced(f"{CONF} is of cluster shop, not of lab", of_another_cluster=True)),
+    ],
+)
+def test_a_file_that_is_not_ours_is_named_before_it_is_replaced(
+    guard: str | None, cluster: str, named: NotReplaced | None
+) -> None:
     blueprint = Variant(Mode.TUN).blueprint
     seen = seen_in(blueprint, Mode.DR)
     lb1 = seen["lb1"]
     assert lb1 is not None
-    path = "/etc/keepalived/keepalived.conf"
-    seen["lb1"] = replace(lb1, files={**lb1.files, path: replace(lb1.files[path], guard=guard)})
-    assert bool(plan(blueprint, seen).hand_edited) is named
+    file = replace(lb1.files[CONF], guard=guard, cluster=cluster)
+    seen["lb1"] = replace(lb1, files={**lb1.files, CONF: file})
+    assert plan(blueprint, seen).hand_edited == ({"lb1": named} if named else {})
 
 
 def test_a_server_carries_any_union_of_modes() -> None:

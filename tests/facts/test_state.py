@@ -176,10 +176,8 @@ def test_a_first_line_that_does_not_fit_the_rest_tells_of_an_edit() -> None:
         assert guard(ours.replace("global_defs", "globaldefs")) == "edited"
         assert guard("global_defs {\n}\n") is None
         assert guard("") is None
-        assert seen(ours).not_replaced("lab") is None
-        assert seen(guarded_text("# Cluster lab, director lb1\n")).not_replaced("lab") is None
-        other = guarded_text("# Cluster shop, director lb1\nglobal_defs {\n}\n")
-        assert seen(other).not_replaced("lab") == "is of cluster shop, not of lab"
+        assert seen(ours).cluster == ""
+        assert seen(guarded_text("# Cluster shop, director lb1\nglobal_defs {\n}\n")).cluster == "shop"
 
 
 @pytest.mark.namespace
