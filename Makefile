@@ -40,7 +40,7 @@ demo: venv system
 ## make test            every test but the long ones
 # Three workers: two with a lab each, which waits more than it computes, and one for the rest. Which tests share a lab, and in
 # which order, is said in tests/conftest.py.
-WORKERS := -n 3 --dist loadgroup --no-loadscope-reorder
+WORKERS := -n 3 --dist loadscope --no-loadscope-reorder
 test: venv system
 	@$(MAKE) --no-print-directory -j 3 --output-sync=target lint types floors
 	@$(VENV)/bin/pytest $(WORKERS) --durations=15 -m "not soak" tests

@@ -10,14 +10,14 @@ import pytest
 
 from cluster.vocabulary import Mode
 from tests.system import reboots
-from tests.system.machines import Cluster
+from tests.system.machines import PATIENT, Cluster
 from tests.variants import Variant
 
 pytestmark = pytest.mark.lab
 
 
 def test_after_a_boot_all_is_as_before_and_hooks_are_told_of(cluster: Cluster) -> None:
-    cluster.declare(Variant(Mode.NAT))
+    cluster.declare(Variant(Mode.NAT), **PATIENT)
     deployed = cluster.lbctl("deploy", "--yes")
     assert deployed.status == 0, deployed.output
     active = cluster.active()

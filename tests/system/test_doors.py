@@ -6,7 +6,7 @@ import pytest
 
 from cluster.errors import Exit
 from cluster.vocabulary import CLUSTERCHECK_PORT, Mode
-from tests.system.machines import Cluster
+from tests.system.machines import PATIENT, Cluster
 from tests.variants import Variant
 
 pytestmark = pytest.mark.lab
@@ -24,7 +24,7 @@ with socket.create_connection(("10.0.0.1", {CLUSTERCHECK_PORT}), timeout=10) as 
 
 
 def test_clustercheck_answers_directors_only(cluster: Cluster) -> None:
-    cluster.declare(Variant(Mode.DR, "ranked"))
+    cluster.declare(Variant(Mode.NAT), **PATIENT)
     done = cluster.lbctl("deploy", "--yes")
     assert done.status == Exit.DONE, done.output
     url = f"http://10.0.0.1:{CLUSTERCHECK_PORT}/"

@@ -16,7 +16,6 @@ from tests.variants import Variant
 pytestmark = pytest.mark.lab
 
 HELD = 10
-OTHER_MODES = [pytest.param(mode, marks=pytest.mark.soak) for mode in (Mode.TUN, Mode.NAT)]
 
 
 def deploy(cluster: Cluster, variant: Variant, **replaced: str) -> str:
@@ -70,7 +69,8 @@ def nobody_was_cut(summary: Summary) -> None:
     assert summary.failures <= 1, summary
 
 
-@pytest.mark.parametrize("mode", [Mode.DR, *OTHER_MODES])
+@pytest.mark.soak  # planned ones are in test_tour.py
+@pytest.mark.parametrize("mode", Mode)
 def test_planned_and_crash(cluster: Cluster, mode: Mode) -> None:
     active = deploy(cluster, Variant(mode))
     passive = passive_to(cluster, active)

@@ -44,13 +44,13 @@ def nothing_is_wrong(cluster: Cluster) -> None:
 
 
 def test_a_day_of_changes_that_nobody_notices(cluster: Cluster) -> None:
-    cluster.declare(Variant(Mode.DR), **PATIENT)
+    cluster.declare(Variant(Mode.NAT), **PATIENT)
     well(cluster.lbctl("deploy", "--yes"))
     first, before = at_rest(cluster), cluster.declaration
     (second,) = set(cluster.declaration.director) - {first}
     with at_work(cluster, held=5, new_per_second=10) as seen:
-        well(cluster.lbctl("switch-mode", "nat", "--yes", "--drain", "0"))
-        assert 'mode = "nat"' in cluster.file.read_text()
+        well(cluster.lbctl("switch-mode", "dr", "--yes", "--drain", "0"))
+        assert 'mode = "dr"' in cluster.file.read_text()
         assert at_rest(cluster) == first
         nothing_is_wrong(cluster)
 
