@@ -11,6 +11,7 @@ from cluster.keepalived import endpoints
 from cluster.observed import Connection, HostState
 from cluster.parts import Thing
 from cluster.plan import Plan, Step, Work, plan
+from cluster.reading import read
 from cluster.still_used import clung_to, in_use_by
 from cluster.undeclared import removal
 from cluster.units import duration
@@ -50,6 +51,14 @@ class Change:
     """Whether it is written down in the history. Not where directors are to remember nothing any more."""
     goes_on: str = ""
     """The change of the same command that came before, as the history says it: to go back means to before that one."""
+
+
+def was_deployed(change: Change, seen: Mapping[str, HostState | None]) -> bool:
+    """Whether hosts are as the declaration before the change says, whoever deployed it: plain pyinfra writes no history."""
+    before = Blueprint(read(change.before, str(change.file)), change.blueprint.render, change.blueprint.password)
+    states = {name: seen.get(name) for name in before.declaration.hosts()}
+    found = plan(before, states)
+    return not found.none_asked and not found.refused and all(step.work in LAST for step in found.steps)
 
 
 def clients_must_move(before: Declaration, after: Declaration) -> tuple[str, ...]:

@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
-from cluster.change import LAST, Change
+from cluster.change import LAST, Change, was_deployed
 from cluster.errors import RefusedError
 from cluster.history import DONE, FAILED, History
-from cluster.plan import Plan, Step
+from cluster.observed import HostState
+from cluster.plan import Plan, Step, plan
 from fleet import change as changes
-from fleet import deployment, history, lock
+from fleet import history, lock
 from fleet.change import Listener, Outcome
 from fleet.line import Lines
 from fleet.lock import Say
@@ -19,13 +20,13 @@ from fleet.session import Result, Session
 def carry_out(session: Session, change: Change, wanted: Plan, listener: Listener, say: Say) -> Outcome:
     """Does what the plan says. Raises RefusedError if another operator is or was at work."""
     with lock.held(session, change.what, say) as holding, ExitStack() as stack:
-        wanted = _still(session, wanted)
+        seen = session.observe()
+        wanted = _still(session, wanted, seen)
         record = None
         if change.remembered:
             history.begin_anew(_joining(session, change), say)
             past = history.read(session)
-            before = _text_before_first(session, past, change) or history.last_text(session, past)
-            before = change.before if before is None and change.after != change.before else before
+            before = _text_before(session, past, change, seen)
             record = stack.enter_context(history.begin(session, change.what, before, change.after, say, past=past))
 
         def told(step: Step, results: Mapping[str, Result] | None) -> None:
@@ -49,10 +50,18 @@ def _joining(session: Session, change: Change) -> Lines:
     return joining if joining.keys() != lines.keys() else {}
 
 
-def _text_before_first(session: Session, past: History, change: Change) -> str | None:
-    """Where the command has made a change before this one: the declaration from before that."""
-    first = past.last
-    return history.text_of(session, first.before) if first and first.before and first.what == change.goes_on else None
+def _text_before(session: Session, past: History, change: Change, seen: Mapping[str, HostState | None]) -> str | None:
+    """The declaration that a rollback of this change goes back to."""
+    last = past.last
+    if last and last.before and last.what == change.goes_on:
+        # The command has made a change before this one: back is before that.
+        return history.text_of(session, last.before)
+    edits = change.after != change.before
+    if edits and was_deployed(change, seen):
+        return change.before
+    # What was edited in the file by hand and never deployed is no place to go back to.
+    known = history.last_text(session, past)
+    return change.before if known is None and edits else known
 
 
 @contextmanager
@@ -75,11 +84,11 @@ def _result(wanted: Plan, done: Outcome) -> str:
     return f"{DONE}, but not on {', '.join(wanted.unreachable)}" if wanted.unreachable else DONE
 
 
-def _still(session: Session, wanted: Plan) -> Plan:
+def _still(session: Session, wanted: Plan, seen: Mapping[str, HostState | None]) -> Plan:
     """The plan as things are now, under the lock. Raises RefusedError if it does more than what was shown and agreed to: until
     the lock was taken somebody else may have been at work.
     """
-    now = deployment.look_and_plan(session)
+    now = plan(session.blueprint, seen, session.unreachable)
     if _outline(now) - _outline(wanted):
         raise RefusedError(
             "the hosts have changed since the plan was made; nothing was changed now", cure="look at the plan again"

@@ -30,15 +30,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 LABS = (
-    ("test_deploy.py", "test_boot.py", "test_doors.py", "test_tour.py", "test_pools.py", "test_lab_machine.py"),
     (
-        "test_deploy_alone.py",
-        "test_faults.py",
-        "test_failover.py",
+        "test_deploy.py",
+        "test_boot.py",
+        "test_doors.py",
+        "test_tour.py",
         "test_secrets.py",
         "test_on_machines.py",
-        "test_acceptance.py",
+        "test_lab_machine.py",
     ),
+    ("test_deploy_alone.py", "test_faults.py", "test_failover.py", "test_acceptance.py"),
     ("test_lab_machines.py",),
 )
 """What `make test` runs one after the other on the machines of one lab, in this order. The order is fixed: what a test finds on

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.change import Change, afterwards, clients_must_move, refuse, refuse_last, wait
+from cluster.change import Change, afterwards, clients_must_move, refuse, refuse_last, wait, was_deployed
 from cluster.errors import HostError, RefusedError
 from cluster.footprint import ALL_MODES, Blueprint
 from cluster.observed import Connection, HostState
@@ -46,6 +46,15 @@ def test_clients_are_told_what_they_must_change() -> None:
         "clients of 10.0.0.12:5506 (read) must change to 10.0.0.10:3306",
         "clients of 10.0.0.12:5507 (write) must change to 10.0.0.11:3306",
     )
+
+
+@pytest.mark.parametrize(("there", "named"), [(DR, True), (TUN, False), (NAT, False)], ids=["dr", "tun", "nat"])
+def test_what_was_there_before_is_what_hosts_carry(there: Blueprint, named: bool) -> None:  # noqa: FBT001
+    """Not what was edited in the file and never deployed."""
+    before, after = Variant(Mode.DR).text, Variant(Mode.NAT).text
+    switch = Change("a test", Path("none"), before, after, replace(NAT, former=DR.declaration))
+    assert was_deployed(switch, switched(there)) is named
+    assert not was_deployed(switch, dict.fromkeys(switched(there)))
 
 
 def test_what_follows_when_a_director_has_left_is_told_before() -> None:

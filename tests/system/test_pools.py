@@ -19,7 +19,7 @@ from tests.system.clients import Place, attempts, held
 from tests.system.machines import PATIENCE, Cluster, wait_until
 from tests.variants import Variant
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.soak]
 
 IDLE = 6
 """Seconds."""
@@ -85,7 +85,6 @@ def stopped(cluster: Cluster, *directors: str) -> Iterator[None]:
         cluster.active()
 
 
-@pytest.mark.soak
 def test_idle_and_slow_connections_outlive_the_directors_clock(pooled: Cluster) -> None:
     """One says nothing for three times as long as directors remember, one waits as long for its answer, and both survive a
     failover afterwards: the passive director knew of them all the while.
@@ -128,7 +127,6 @@ def greets(cluster: Cluster, place: Place, host: str) -> bool:
     return attempts(place, address, MYSQL_PORT) == ["greeting"]
 
 
-@pytest.mark.soak
 def test_direct_connections(pooled: Cluster) -> None:
     """Everybody reaches a server's own address: with directors and, as soon as servers see that there is none, without."""
     lab, client, operator = pooled.lab, pooled.lab.client_argv, pooled.lab.operator_argv
@@ -144,7 +142,6 @@ def test_direct_connections(pooled: Cluster) -> None:
     assert all(greets(pooled, client, name) for name in DATABASES)
 
 
-@pytest.mark.soak
 def test_a_server_that_is_cut_off_keeps_the_return_path(pooled: Cluster) -> None:
     """It hears nobody and cannot tell whether directors live: it writes down what it does, and waits."""
     seen = "(for i in $(seq 30); do ip rule show pref 99; sleep 1; done) >/run/rules 2>&1 </dev/null &"

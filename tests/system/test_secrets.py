@@ -82,10 +82,10 @@ def with_a_fault(cluster: Cluster) -> tuple[Run, str]:
 
 def declared_with_password(cluster: Cluster) -> list[str]:
     """Directors that have none yet are to get one: their names."""
-    cluster.declare(Variant(Mode.DR, "persistent"))
+    cluster.declare(Variant(Mode.NAT, "persistent"))
     before = cluster.lbctl("deploy", "--yes")
     assert before.status == Exit.DONE, before.output
-    cluster.declare(Variant(Mode.DR, "persistent", vrrp="password"))
+    cluster.declare(Variant(Mode.NAT, "persistent", vrrp="password"))
     return list(cluster.declaration.director)
 
 
@@ -119,7 +119,7 @@ def test_password(cluster: Cluster) -> None:
     cluster.table_settles(active)
 
     # Back again: the copy of the previous file that is kept has the password, and is root's alone.
-    cluster.declare(Variant(Mode.DR, "persistent"))
+    cluster.declare(Variant(Mode.NAT, "persistent"))
     after = cluster.lbctl("deploy", "--yes", "--json")
     assert after.status == Exit.DONE, after.output
     assert PASSWORD not in after.output
