@@ -205,6 +205,7 @@ def test_a_power_cut_in_the_first_moments_leaves_a_machine_that_boots(another: L
     assert another.exec("db1", "hostname; ip -br addr show eth0").stdout.split()[::3] == ["db1", "10.0.0.1/24"]
 
 
+@pytest.mark.soak  # every other test with a cluster begins with the first half of it
 def test_a_galera_cluster_of_three(another: Lab) -> None:
     databases = ["db1", "db2", "db3"]
     another.up(databases)

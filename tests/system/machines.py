@@ -28,6 +28,9 @@ _T = TypeVar("_T")
 PATIENCE = 90
 """Seconds that anything may take: these machines share two CPUs, and nothing here is a measurement."""
 
+LOOK_AGAIN = 0.5
+"""Seconds between two looks: each is a few programs started on a machine, which there is what costs most."""
+
 PATIENT = {"[nat]\n": '[health]\nevery = "2s"\ntimeout = "5s"\nretry = 5\n\n[nat]\n'}
 """To declare where checks are not what is looked at: a busy machine that misses one by the usual half a second is taken out, and
 its clients are reset. Which is right."""
@@ -44,7 +47,7 @@ def wait_until(look: Callable[[], _T], what: str, seconds: float = PATIENCE) -> 
         if found:
             return found
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}; last seen: {found!r}"
-        time.sleep(0.2)
+        time.sleep(LOOK_AGAIN)
 
 
 def settles(look: Callable[[], str | None], what: str, seconds: float = PATIENCE) -> None:
@@ -52,7 +55,7 @@ def settles(look: Callable[[], str | None], what: str, seconds: float = PATIENCE
     deadline = time.monotonic() + seconds
     while against := look():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}; last seen: {against}"
-        time.sleep(0.2)
+        time.sleep(LOOK_AGAIN)
 
 
 @contextmanager

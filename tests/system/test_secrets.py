@@ -18,7 +18,7 @@ pytestmark = pytest.mark.lab
 # Prints the command lines and environments in which the password stands; the pattern comes on standard input.
 WATCH = """\
 cat >/run/pattern; while [ ! -e /run/enough ]; do
-grep -alFf /run/pattern /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null; sleep 0.2; done
+grep -alFf /run/pattern /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null; sleep 0.5; done
 rm -f /run/pattern /run/enough"""
 
 
