@@ -32,11 +32,12 @@ def lines(status: Status, spark: Spark | None = None, *, verdict_first: bool = F
         yield from _verdict(status)
         yield "", ""
     yield from _directors(status)
+    told: set[tuple[str, str]] = set()
     for service in dict.fromkeys(endpoint.service for endpoint in status.endpoints):
         yield "", ""
         for endpoint in status.endpoints:
             if endpoint.service == service:
-                yield from _endpoint(endpoint, status, spark)
+                yield from _endpoint(endpoint, status, spark, told)
     yield "", ""
     yield from _drift(status)
     yield from _changes(status)
@@ -74,15 +75,18 @@ def _director(view: DirectorView) -> tuple[str, ...]:
     return view.name, view.part, priority, connections, " ".join(map(str, view.holds)) or "-"
 
 
-def _endpoint(endpoint: EndpointView, status: Status, spark: Spark | None) -> Iterator[Line]:
+def _endpoint(
+    endpoint: EndpointView, status: Status, spark: Spark | None, told: set[tuple[str, str]]
+) -> Iterator[Line]:
+    """`told`: servers with what was said of them already. Most are out of all services at once, for one reason."""
     kernel = "+".join(endpoint.modes) or "nothing"
     good = endpoint.in_table and endpoint.modes == (endpoint.declared_mode,)
-    told = (
+    modes = (
         f"mode {endpoint.declared_mode}, in the kernel {kernel}" if status.serving else f"mode {endpoint.declared_mode}"
     )
     style = "bold" if good or not status.serving else "bold red"
     protocol = "" if endpoint.protocol == "tcp" else f" {endpoint.protocol}"
-    yield style, f"{endpoint.service} {endpoint}{protocol}  {endpoint.scheduler}, {told}"
+    yield style, f"{endpoint.service} {endpoint}{protocol}  {endpoint.scheduler}, {modes}"
     head: tuple[str, ...] = ("server", "weight", "health", "active", "inact", "conn/s", "in B/s", "out B/s")
     rows = [(*head, "") if spark else head]
     rows += [(*_server(each), spark(endpoint, each)) if spark else _server(each) for each in endpoint.servers]
@@ -90,7 +94,8 @@ def _endpoint(endpoint: EndpointView, status: Status, spark: Spark | None) -> It
     yield _QUIET, first
     for view, line in zip(endpoint.servers, rest, strict=True):
         yield _OF_HEALTH.get(view.health, _BAD), line
-        if view.why:
+        if view.why and (view.name, view.why) not in told:
+            told.add((view.name, view.why))
             yield _BAD if view.health is not Health.DRAINED else _NEWS, f"    {view.why}"
 
 
