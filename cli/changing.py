@@ -164,11 +164,11 @@ def _change(path: Path, text: str, asked: Asked) -> "Change":
     blueprint = source.blueprint(path, after)
     if asked.check:
         asked.check(before, blueprint.declaration)
-    stay = set() if asked.everything else set(blueprint.declaration.hosts())
+    stays = None if asked.everything else blueprint.declaration
     # One of the two may name all hosts that leave: commands let hosts come or go, never both.
     known = [read(asked.left, str(path)), before] if asked.left else [before]
-    former = max(known, key=lambda each: len(set(each.hosts()) - stay))
-    gone = set(former.hosts()) - stay
+    former = max(known, key=lambda each: len(each.gone_from(stays)))
+    gone = former.gone_from(stays)
     dead = gone if asked.gone_for_good else asked.dead
     blueprint = replace(blueprint, former=former, leaving=frozenset(gone - dead))
     return Change(
@@ -202,13 +202,14 @@ def _do(
     from fleet import deployment, recorded  # noqa: PLC0415
 
     session, seen = looked
+    changes.refuse_unwritable(change)
     refuse(change, wanted)
     if not manner.json and not wanted.none_asked:
         printing.plan(wanted, None)
     deployment.preflight(session, wanted, overwrite=manner.overwrite)
     listener = printing.listener(change, as_json=manner.json)
     nothing = wanted.is_empty and not change.idle
-    if nothing and not _was_left(seen):
+    if nothing and not _was_left(seen) and not _takes_away(change, seen):
         done = changes.carry_out(session, change, wanted, listener, seen)
     else:
         if not nothing:
@@ -228,12 +229,20 @@ def _do(
 
 
 def _was_left(seen: "Seen") -> bool:
-    """Whether the last change came to no end that was written down: this one is, then, though nothing is left to do. Else the
+    """Whether the last change did not come to its end: this one is written down, then, though nothing is left to do. Else the
     other would be called unfinished for ever.
     """
-    from cluster.history import history, unfinished  # noqa: PLC0415
+    from cluster.history import history  # noqa: PLC0415
 
-    return unfinished(history({name: state.history for name, state in seen.items() if state}, {}).entries) is not None
+    last = history({name: state.history for name, state in seen.items() if state}, {}).last
+    return last is not None and not last.came_to_its_end
+
+
+def _takes_away(change: "Change", seen: "Seen") -> bool:
+    """Whether something is still to be taken away when connections have ended that are waited for: not without the lock."""
+    from cluster.change import wait  # noqa: PLC0415
+
+    return (change.drain.seconds != 0 or change.drain.cut) and wait(change, seen) is not None
 
 
 def _agreed(wanted: "Plan", declaration: "Declaration", *, yes: bool) -> None:

@@ -48,7 +48,7 @@ def failover(
         one_of(blueprint.declaration.director, to, "director")
     import fleet.green  # noqa: F401, PLC0415
     from cli import printing  # noqa: PLC0415
-    from cluster.errors import HostError  # noqa: PLC0415
+    from cluster.errors import HostError, RefusedError  # noqa: PLC0415
     from cluster.failover import move  # noqa: PLC0415
     from fleet import failover, recorded  # noqa: PLC0415
     from fleet.session import Session  # noqa: PLC0415
@@ -67,6 +67,9 @@ def failover(
         of(ctx).state = "lbctl plan says who holds the addresses; lbctl deploy starts a director that was stopped"
         say = printing.note(json_)
         with recorded.noted(session, f"failover {wanted.source} to {wanted.target}", text, say):
+            seen = session.observe()
+            if move(blueprint.declaration, seen, to) != wanted:
+                raise RefusedError("the directors have changed meanwhile; nothing was changed now", cure="lbctl status")
             cost = failover.carry_out(session, wanted, seen, say, force=force)
     if json_:
         as_json({"from": wanted.source, "to": wanted.target, **vars(cost)})

@@ -289,6 +289,15 @@ class Declaration(_Strict):
         """The director or real server of that name. Raises KeyError."""
         return self.director[name] if name in self.director else self.real_server[name]
 
+    def gone_from(self, later: "Declaration | None") -> set[str]:
+        """Names of hosts that are not in `later`, or in nothing any more. One whose address another host has there was given
+        another name.
+        """
+        if later is None:
+            return set(self.hosts())
+        stay, addresses = set(later.hosts()), set(later.addresses().values())
+        return {name for name, address in self.addresses().items() if name not in stay and address not in addresses}
+
     def anyhow_booted(self) -> Self:
         """The same, without a choice of who reads files for the next boot."""
         chosen = {"boot_files": None}

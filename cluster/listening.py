@@ -9,6 +9,13 @@ MYSQL = frozenset({"mariadbd", "mysqld"})
 """The server's process, by name."""
 
 
+def ipv4_end(text: str) -> tuple[IPv4Address, int] | None:
+    """Address and port of one end of a connection as `ss` prints it, also in a socket of both families; None for IPv6."""
+    address, _, port = text.rpartition(":")
+    plain = address.strip("[]").removeprefix("::ffff:").split("%")[0]
+    return None if ":" in plain else (IPv4Address(plain), int(port))
+
+
 @dataclass(frozen=True)
 class SeenListener:
     """A TCP socket that takes IPv4 connections. `address` ANYWHERE: at all addresses, also those that come later."""

@@ -11,7 +11,7 @@ from typing import Any
 from cluster.errors import HostError
 from cluster.history import SeenLock
 from cluster.keepalived import Endpoint
-from cluster.listening import SeenBind, SeenListener, bind, listeners
+from cluster.listening import SeenBind, SeenListener, bind, ipv4_end, listeners
 from cluster.parts import Address, Chain, Route, Rule
 from cluster.vocabulary import BootFiles, Mode
 
@@ -385,10 +385,6 @@ def _hexadecimal(text: str) -> tuple[IPv4Address, int]:
 
 
 def _established(lines: Iterable[list[str]]) -> tuple[Connection, ...]:
-    """From `ss -Htn`: State Recv-Q Send-Q Local:Port Peer:Port."""
-
-    def end(text: str) -> tuple[IPv4Address, int]:
-        address, _, port = text.rpartition(":")
-        return IPv4Address(address.strip("[]").removeprefix("::ffff:").split("%")[0]), int(port)
-
-    return tuple(Connection(end(words[3])[0], *end(words[4])) for words in lines if "::1" not in words[3])
+    """From `ss -Htn`: State Recv-Q Send-Q Local:Port Peer:Port. Clients that come by IPv6 come past directors."""
+    ends = ((ipv4_end(words[3]), ipv4_end(words[4])) for words in lines)
+    return tuple(Connection(local[0], *peer) for local, peer in ends if local and peer)

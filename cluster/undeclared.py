@@ -23,15 +23,13 @@ class LastChange:
 def undeclared(last: LastChange | None, *declared: Declaration) -> dict[str, str]:
     """What to do about each host that the last change knew and none of these declarations does.
 
-    One whose address another host has was given another name. One with another address is the same, moved: where that was is
-    not told, but it may well be the same machine.
+    One with another address is the same, moved: where that was is not told, but it may well be the same machine.
     """
     found: dict[str, str] = {}
-    known = {name for each in declared for name in each.hosts()}
-    addresses = {host for each in declared for host in each.addresses().values()}
     for then in (last.after, last.before) if last else ():
-        for name in then.hosts() if then else ():
-            if last and then and name not in known and then.host(name).address not in addresses:
+        if last and then:
+            gone = set.intersection(*(then.gone_from(each) for each in declared))
+            for name in filter(gone.__contains__, then.hosts()):
                 found.setdefault(name, _cure(last, then, name))
     return found
 

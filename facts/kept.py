@@ -7,7 +7,8 @@ from cluster.history import DECLARATIONS, HISTORY, LOCK_FILE
 LOCK = (
     # Between the two looks it may be gone.
     f"if [ -f {LOCK_FILE} ]; then t=$(stat -c %Y {LOCK_FILE} 2>/dev/null) && "
-    f"echo \"$(($(date +%s) - t)) $(head -c 4000 {LOCK_FILE} 2>/dev/null | tr '\\n' ' ')\"; fi"
+    # Not by echo: dash's reads backslashes, and there is one in the name of a user of a Windows domain.
+    f"printf '%s %s\\n' \"$(($(date +%s) - t))\" \"$(head -c 4000 {LOCK_FILE} 2>/dev/null | tr '\\n' ' ')\"; fi"
 )
 """One line, for `cluster.history.SeenLock.read`; nothing where nobody holds it."""
 

@@ -2,13 +2,15 @@
 longer needed taken away when nobody uses it.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from cluster.change import LAST, Change, Wait, replace_drained, wait
-from cluster.errors import HostError, RefusedError
+from cluster.errors import HostError, RefusedError, RequestError
 from cluster.failover import Move, gate, handed_on
 from cluster.observed import HostState
 from cluster.plan import Plan, Step, Work, plan
@@ -169,19 +171,42 @@ def _finish(session: Session, done: Outcome, rest: Plan, listener: Listener) -> 
 
 
 def save(change: Change) -> None:
-    """The declaration's new text in place of the old. Raises HostError when somebody has written another one meanwhile."""
+    """The declaration's new text in place of the old, also where a link leads to it. Raises HostError when it cannot be written,
+    or somebody has written another one meanwhile.
+    """
     if change.before == change.after:
         return
-    path = change.file
-    now = path.read_text(encoding="utf-8")
-    if now == change.after:
-        return
-    new = path.with_name(f".{path.name}.lbctl")
-    new.write_text(change.after, encoding="utf-8")
-    if now != change.before:
+    path = change.file.resolve()
+    new = _beside(path)
+    try:
+        now = path.read_text(encoding="utf-8")
+        if now == change.after:
+            return
+        new.write_text(change.after, encoding="utf-8")
+        if now == change.before:
+            new.chmod(path.stat().st_mode & 0o7777)
+            new.replace(path)
+            return
+    except OSError as error:
         raise HostError(
-            f"{path} was changed meanwhile, so it was not written; hosts are as in {new}",
-            cure=f"bring the two together, then lbctl deploy (diff {path} {new})",
+            f"{path} was not written: {error.strerror}; hosts are changed already",
+            cure="make it writable, then lbctl switch-mode --resume (or --abort): a deploy by the file as it is would go back",
+        ) from error
+    raise HostError(
+        f"{path} was changed meanwhile, so it was not written; hosts are as in {new}",
+        cure=f"bring the two together, then lbctl deploy (diff {path} {new})",
+    )
+
+
+def refuse_unwritable(change: Change) -> None:
+    """Raises RequestError where the declaration could not be written when hosts have changed."""
+    path = change.file.resolve()
+    if change.before != change.after and not os.access(path.parent, os.W_OK):
+        raise RequestError(
+            f"{path.parent} cannot be written to, and {path.name} there will have to say what is changed; nothing was changed",
+            cure="as who may write there, or with --cluster FILE of a copy",
         )
-    new.chmod(path.stat().st_mode & 0o7777)
-    new.replace(path)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lbctl")

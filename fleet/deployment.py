@@ -113,14 +113,9 @@ def preflight(session: Session, wanted: Plan, *, overwrite: bool) -> None:
     Raises HandEditedError for a file that a person edited, HostError if no host can be reached or keepalived rejects what it
     would get.
     """
-    if wanted.none_asked:
-        reasons = "\n  ".join(f"{host}: {why}" for host, why in wanted.unreachable.items())
-        raise HostError(f"no host can be reached; nothing was changed\n  {reasons}")
-    if wanted.hand_edited and not overwrite:
+    if wanted.hand_edited and not overwrite and not wanted.none_asked:
         raise hand_edited(*next(iter(wanted.hand_edited.items())))
-    if wanted.refused:
-        reasons = "\n  ".join(f"{host} is not changed: {why}" for host, why in wanted.refused.items())
-        raise RefusedError(f"nothing was changed\n  {reasons}", cure=wanted.cure)
+    refuse(wanted)
     rejected = {
         host: result.failed
         for host, result in session.run(_with_new_configuration(wanted), keepalived.accepted_deploy).items()
@@ -129,6 +124,16 @@ def preflight(session: Session, wanted: Plan, *, overwrite: bool) -> None:
     if rejected:
         reasons = "\n  ".join(f"{host}: {why}" for host, why in rejected.items())
         raise HostError(f"keepalived rejects the new configuration; nothing was changed\n  {reasons}")
+
+
+def refuse(wanted: Plan) -> None:
+    """Raises RefusedError where the plan must not be carried out, HostError if no host can be reached."""
+    if wanted.none_asked:
+        reasons = "\n  ".join(f"{host}: {why}" for host, why in wanted.unreachable.items())
+        raise HostError(f"no host can be reached; nothing was changed\n  {reasons}")
+    if wanted.refused:
+        reasons = "\n  ".join(f"{host} is not changed: {why}" for host, why in wanted.refused.items())
+        raise RefusedError(f"nothing was changed\n  {reasons}", cure=wanted.cure)
 
 
 def _with_new_configuration(wanted: Plan) -> list[str]:

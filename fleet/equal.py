@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 from cluster.declaration import Declaration
 from cluster.errors import HostError, RefusedError
 from cluster.failover import Known, Move, clients_by_server, known, of_clients
+from cluster.listening import ipv4_end
 from cluster.vocabulary import Mode, ReturnPath
 from fleet.line import Line
 from fleet.lock import Say
@@ -68,7 +69,8 @@ def _stand(session: Session, declaration: Declaration, connections: Known) -> Kn
             continue
         wanted = " or ".join(f"dst {place}" for place in places)
         answer = session.connect(name).tell(f"ss -Htn state established '( {wanted} )'\n")
-        there = {words[3] for words in map(str.split, answer.lines) if len(words) > 3}  # noqa: PLR2004 (queues, two ends)
+        ends = (ipv4_end(words[3]) for words in map(str.split, answer.lines) if len(words) > 3)  # noqa: PLR2004 (queues, two ends)
+        there = {f"{end[0]}:{end[1]}" for end in ends if end}
         ended |= set() if answer.failed else {(server.address, place) for place in places if place not in there}
     return frozenset(c for c in connections if not ended & _at(c))
 

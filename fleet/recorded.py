@@ -4,24 +4,27 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
-from cluster.change import LAST, Change, was_deployed
+from cluster.change import LAST, Change, refuse, was_deployed
 from cluster.errors import RefusedError
-from cluster.history import DONE, FAILED, History
+from cluster.history import DONE, FAILED, Entry, History, text_hash
 from cluster.observed import HostState
 from cluster.plan import Plan, Step, plan
+from cluster.reading import read
 from fleet import change as changes
-from fleet import history, lock
+from fleet import deployment, history, lock
 from fleet.change import Listener, Outcome
 from fleet.line import Lines
 from fleet.lock import Say
 from fleet.session import Result, Session
+
+Seen = Mapping[str, HostState | None]
 
 
 def carry_out(session: Session, change: Change, wanted: Plan, listener: Listener, say: Say) -> Outcome:
     """Does what the plan says. Raises RefusedError if another operator is or was at work."""
     with lock.held(session, change.what, say) as holding, ExitStack() as stack:
         seen = session.observe()
-        wanted = _still(session, wanted, seen)
+        wanted = _still(session, change, wanted, seen)
         record = None
         if change.remembered:
             history.begin_anew(_joining(session, change), say)
@@ -42,6 +45,16 @@ def carry_out(session: Session, change: Change, wanted: Plan, listener: Listener
         return done
 
 
+def _takes_back(session: Session, past: History, last: Entry, change: Change) -> bool:
+    """Whether this leads to before the last change. Not where that one brought hosts in or took them out: should this one be
+    stopped as well, they are known by both of its declarations only.
+    """
+    if text_hash(change.after) != last.before or last.after is None or last.after not in past.texts:
+        return False
+    led_to = read(history.text_of(session, last.after), f"change {last.number}")
+    return set(led_to.hosts()) == set(change.blueprint.declaration.hosts())
+
+
 def _joining(session: Session, change: Change) -> Lines:
     """Lines to the directors that the change brings in; none where no other one would remember anything."""
     former = change.blueprint.former
@@ -50,13 +63,19 @@ def _joining(session: Session, change: Change) -> Lines:
     return joining if joining.keys() != lines.keys() else {}
 
 
-def _text_before(session: Session, past: History, change: Change, seen: Mapping[str, HostState | None]) -> str | None:
+def _text_before(session: Session, past: History, change: Change, seen: Seen) -> str | None:
     """The declaration that a rollback of this change goes back to."""
     last = past.last
+    edits = change.after != change.before
     if last and last.before and last.what == change.goes_on:
         # The command has made a change before this one: back is before that.
         return history.text_of(session, last.before)
-    edits = change.after != change.before
+    if last and last.before and not last.came_to_its_end:
+        # Where it would have led is no place to go back to: it was never there.
+        if text_hash(change.after) == last.after or _takes_back(session, past, last, change):
+            return history.text_of(session, last.before)
+        if edits and text_hash(change.before) in {last.before, last.after}:
+            return change.before
     if edits and was_deployed(change, seen):
         return change.before
     # What was edited in the file by hand and never deployed is no place to go back to.
@@ -66,9 +85,19 @@ def _text_before(session: Session, past: History, change: Change, seen: Mapping[
 
 @contextmanager
 def noted(session: Session, what: str, text: str, say: Say) -> Iterator[None]:
-    """For a command that changes no declaration: under the lock, and in the history."""
+    """For a command that changes no declaration: under the lock, and in the history.
+
+    Not on top of a change that did not come to its end: that one must stay the last, to be gone on with or taken back.
+    """
     with lock.held(session, what, say):
         past = history.read(session)
+        if past.last and not past.last.came_to_its_end:
+            say(
+                f"change {past.last.number} ({past.last.what}) did not come to its end (lbctl switch-mode --resume or --abort), "
+                "so this one is not written down"
+            )
+            yield
+            return
         # Not the text of the file: what was edited there by hand is not done hereby, and hosts that it names no more are
         # still known by the last one.
         last = history.last_text(session, past)
@@ -84,11 +113,13 @@ def _result(wanted: Plan, done: Outcome) -> str:
     return f"{DONE}, but not on {', '.join(wanted.unreachable)}" if wanted.unreachable else DONE
 
 
-def _still(session: Session, wanted: Plan, seen: Mapping[str, HostState | None]) -> Plan:
-    """The plan as things are now, under the lock. Raises RefusedError if it does more than what was shown and agreed to: until
-    the lock was taken somebody else may have been at work.
+def _still(session: Session, change: Change, wanted: Plan, seen: Seen) -> Plan:
+    """The plan as things are now, under the lock. Raises RefusedError if it does more than what was shown and agreed to, or must
+    not be carried out any more: until the lock was taken somebody else may have been at work, and hosts may have died.
     """
     now = plan(session.blueprint, seen, session.unreachable)
+    deployment.refuse(now)
+    refuse(change, now)
     if _outline(now) - _outline(wanted):
         raise RefusedError(
             "the hosts have changed since the plan was made; nothing was changed now", cure="look at the plan again"

@@ -8,7 +8,7 @@ import pytest
 from cluster.binding import not_synced, why_not_restarted_now
 from cluster.difference import Action, Difference, differences
 from cluster.footprint import Blueprint
-from cluster.listening import ANYWHERE, SeenBind, SeenListener, bind, listeners
+from cluster.listening import ANYWHERE, SeenBind, SeenListener, bind, ipv4_end, listeners
 from cluster.observed import HostState
 from cluster.order import not_open
 from cluster.plan import Plan, Work, plan
@@ -189,3 +189,19 @@ def test_without_galera_a_server_only_has_to_be_up() -> None:
     single = replace(server(ALL, ALL), galera={"wsrep_on": "OFF", "wsrep_ready": "OFF"})
     assert not_synced(single) is None
     assert not_synced(replace(single, database="down")) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("10.0.0.1:3306", (IPv4Address("10.0.0.1"), 3306)),
+        ("[::ffff:10.0.0.5]:43238", (IPv4Address("10.0.0.5"), 43238)),
+        ("10.0.0.1%eth0:3306", (IPv4Address("10.0.0.1"), 3306)),
+        ("[::1]:3306", None),
+        ("[2001:db8::9]:5000", None),
+        ("[fe80::1%eth0]:5000", None),
+    ],
+)
+def test_an_end_of_a_connection(text: str, end: tuple[IPv4Address, int] | None) -> None:
+    """A client by IPv6 makes no server unreadable."""
+    assert ipv4_end(text) == end

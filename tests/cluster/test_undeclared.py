@@ -34,6 +34,12 @@ def test_who_is_declared_is_not_among_them() -> None:
     assert undeclared(LastChange(ENDED, None), PAIR) == {}
 
 
+def test_a_host_with_another_name_is_not_gone() -> None:
+    assert PAIR.gone_from(renamed("10.0.0.6")) == set()
+    assert PAIR.gone_from(renamed("10.0.0.7")) == PAIR.gone_from(ALONE) == {"lb2"}
+    assert PAIR.gone_from(None) == set(PAIR.hosts())
+
+
 def test_how_to_take_them_out_is_said() -> None:
     (director,) = undeclared(LastChange(ENDED, PAIR), ALONE).items()
     assert director == (

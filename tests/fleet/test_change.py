@@ -8,10 +8,11 @@ from typing import Any, cast
 import pytest
 
 from cluster.change import Change, Drain
+from cluster.errors import HostError, RequestError
 from cluster.observed import HostState
 from cluster.plan import Plan, Step, Work
 from fleet import deployment
-from fleet.change import Listener, carry_out
+from fleet.change import Listener, carry_out, refuse_unwritable, save
 from fleet.deployment import Progress, Report
 from fleet.session import Session
 from tests.cluster.test_fading import DR, PORTS, moved
@@ -79,3 +80,45 @@ def test_the_declaration_names_a_director_before_it_joins(monkeypatch: pytest.Mo
     steps = tuple(Step(work, "", {name: ()}) for work, name in STEPS)
     carry_out(cast("Session", session), change, Plan(steps), Listener(lambda _step, _results: None))
     assert names[: len(STEPS)] == [("lb2", False), ("lb1", False), ("lb2", True)]
+
+
+def edit(file: Path) -> Change:
+    return Change("switch-mode nat", file, "before", "after", DR)
+
+
+def test_a_declaration_behind_a_link_is_written_where_it_is(tmp_path: Path) -> None:
+    """`/etc/lbctl.toml` may lead into a checkout of the operator's."""
+    (tmp_path / "checkout").mkdir()
+    file, link = tmp_path / "checkout/cluster.toml", tmp_path / "cluster.toml"
+    file.write_text("before")
+    file.chmod(0o640)
+    link.symlink_to(file)
+    save(edit(link))
+    assert link.is_symlink()
+    assert (file.read_text(), file.stat().st_mode & 0o777) == ("after", 0o640)
+    assert [each.name for each in file.parent.iterdir()] == ["cluster.toml"]
+
+
+def test_a_declaration_that_cannot_be_written_is_refused_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = edit(tmp_path / "cluster.toml")
+    refuse_unwritable(change)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(RequestError, match="cannot be written to") as refused:
+        refuse_unwritable(change)
+    assert "nothing was changed" in refused.value.message
+    refuse_unwritable(replace(change, after="before"))
+
+
+def test_a_disk_that_fills_up_meanwhile_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "cluster.toml"
+    file.write_text("before")
+
+    def full(*_: object, **__: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(HostError, match="was not written: No space left on device; hosts are changed already"):
+        save(edit(file))
+    assert file.read_text() == "before"

@@ -220,6 +220,14 @@ def test_a_lock_that_cannot_be_read(lb1: Director, text: str) -> None:
     assert lock.found_on({"lb1": lb1}, {}) == ()
 
 
+def test_whoever_holds_it_can_be_read(lb1: Director) -> None:
+    """There is a backslash in the names of users of a Windows domain."""
+    locked(lb1, replace(ELSEWHERE, user="SHOP\\anna").write())
+    owner = only(lb1).owner
+    assert owner
+    assert owner.user == "SHOP\\anna"
+
+
 def test_every_look_at_a_director_sees_it(lb1: Director) -> None:
     """So that plain pyinfra can refuse while a command is under way."""
     question = look(asked_of(Variant().blueprint, "lb1"))
