@@ -50,6 +50,8 @@ class Manner:
     yes: bool = False
     only_plan: bool = False
     json: bool = False
+    shown_by: str = "--plan"
+    """What shows the plan, for whoever is told to ask for that."""
     overwrite: bool = False
     diff: bool = False
     tell: Callable[[dict[str, Any]], None] = as_json
@@ -60,8 +62,8 @@ class Manner:
 
         if self.json and not (self.yes or self.only_plan):
             raise RequestError(
-                "--json does not ask, so it needs --yes or --plan",
-                cure="--yes does it, --plan shows it; nothing was changed",
+                "--json does not ask, so it needs --yes" + (" or --plan" if self.shown_by == "--plan" else ""),
+                cure=f"--yes does it, {self.shown_by} shows it; nothing was changed",
             )
 
 
@@ -156,12 +158,15 @@ def run(ctx: typer.Context, cluster: str | None, asked: Asked, manner: Manner) -
 
 def _change(path: Path, text: str, asked: Asked) -> "Change":
     from cluster.change import Change, Drain  # noqa: PLC0415
-    from cluster.reading import read  # noqa: PLC0415
+    from cluster.reading import DeclarationError, read, without_lines_of_an_edit  # noqa: PLC0415
     from fleet import source  # noqa: PLC0415
 
     before = read(text, str(path))
     after = asked.edit(text, before)
-    blueprint = source.blueprint(path, after)
+    try:
+        blueprint = source.blueprint(path, after)
+    except DeclarationError as error:
+        raise without_lines_of_an_edit(error, text, after) from None
     if asked.check:
         asked.check(before, blueprint.declaration)
     stays = None if asked.everything else blueprint.declaration

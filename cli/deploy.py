@@ -24,4 +24,4 @@ def deploy(
     Example:  lbctl deploy
               lbctl deploy --yes --json
     """
-    run(ctx, cluster, Asked("deploy"), Manner(yes=yes, json=json_, overwrite=overwrite))
+    run(ctx, cluster, Asked("deploy"), Manner(yes=yes, json=json_, shown_by="lbctl plan --json", overwrite=overwrite))

@@ -58,7 +58,9 @@ def history(
 @app.command()
 def show(
     ctx: typer.Context,
-    number: Annotated[int, typer.Argument(metavar="N", help="The number of a change, as `lbctl history` says it.")],
+    number: Annotated[
+        int, typer.Argument(metavar="N", min=1, help="The number of a change, as `lbctl history` says it.")
+    ],
     *,
     diff: Annotated[bool, typer.Option("--diff", help="Only what was different from the declaration before.")] = False,
     cluster: ClusterOption = None,

@@ -14,6 +14,7 @@ def rollback(
         int | None,
         typer.Argument(
             metavar="N",
+            min=1,
             help="Back to before change N of `lbctl history`. Default: the last that altered the declaration.",
         ),
     ] = None,

@@ -58,11 +58,12 @@ class _At:
 
 @contextmanager
 def _looked(
-    ctx: typer.Context, cluster: str | None, *, mode: str = "", director: str | None = None, servers: bool = False
+    ctx: typer.Context, cluster: str | None, *, mode: str = "", director: str | None = None, servers: str | None = None
 ) -> "Iterator[_At]":
+    """`servers`: those that were chosen, as of `chosen_servers`; None where they need not be asked."""
     from dataclasses import replace  # noqa: PLC0415 (as below: loaded late)
 
-    from cluster.manual import one_director  # noqa: PLC0415
+    from cluster.manual import chosen_servers, one_director  # noqa: PLC0415
     from cluster.reading import switched  # noqa: PLC0415
     from fleet import source  # noqa: PLC0415
 
@@ -70,10 +71,11 @@ def _looked(
     if mode:
         blueprint = replace(blueprint, declaration=switched(blueprint.declaration, mode))
     name = one_director(blueprint.declaration, director)
+    chosen_servers(blueprint.declaration, servers or "")  # before hosts are asked
     import fleet.green  # noqa: F401, PLC0415
     from fleet.session import Session  # noqa: PLC0415
 
-    groups = ("directors", "real_servers") if servers else ("directors",)
+    groups = ("directors", "real_servers") if servers is not None else ("directors",)
     with Session(blueprint, groups=groups) as session:
         yield _At(session, session.observe(), name)
 
@@ -109,7 +111,7 @@ def start(
     """
     from cluster import manual  # noqa: PLC0415 (loaded late)
 
-    with _looked(ctx, cluster, mode=mode, director=director, servers=True) as at:
+    with _looked(ctx, cluster, mode=mode, director=director, servers=servers) as at:
         from cli import printing  # noqa: PLC0415
         from fleet import lock, trial  # noqa: PLC0415
 

@@ -81,6 +81,8 @@ def verify(
     where = where or ("lab" if declaration.transport == "lab" else "here")
     servers = [name.strip() for name in expect.split(",") if name.strip()]
     login = _login(user, password_env, defaults_file, in_lab=where == "lab")
+    if defaults_file and where == "here":
+        _readable(defaults_file)
     client = client_at(where, declaration)
 
     def test() -> "list[Verdict]":
@@ -128,6 +130,19 @@ def _login(user: str, password_env: str, defaults_file: str, *, in_lab: bool) ->
         # What the databases of every lab are made with (lab.galera); it is a secret to nobody.
         return Login(user or "lab", "lab" if password is None else password, option_files=False)
     return Login(user, password, defaults_file)
+
+
+def _readable(file: str) -> None:
+    """Raises RequestError: else each service would seem to be at fault."""
+    from cluster.errors import RequestError  # noqa: PLC0415
+
+    try:
+        with Path(file).expanduser().open("rb"):
+            return
+    except OSError as error:
+        raise RequestError(
+            f"--defaults-file {file}: {error.strerror}", cure="name a file that mariadb can read"
+        ) from None
 
 
 def _reported(

@@ -42,7 +42,10 @@ def with_host(text: str, kind: str, name: str, values: Mapping[str, Any]) -> str
     if name in hosts:
         if hosts[name].unwrap() == values:
             return text
-        raise RequestError(f"{kind}.{name} is declared already")
+        raise RequestError(
+            f"{kind}.{name} is declared already",
+            cure="take another name; what that one is to be is changed in the file",
+        )
     hosts[name] = _table(values)
     return tomlkit.dumps(document)
 

@@ -64,7 +64,8 @@ def chosen(conf: Conf, only: Iterable[str], remarks: list[Remark]) -> Chosen:
                 Effect.CLIENTS,
                 virtual,
                 "has other real servers, or another forwarding method, than the services that are carried over: it is not, and "
-                f"after a deploy its clients are not served (--only {virtual} imports it into a declaration of its own)",
+                "after a deploy its clients are not served: declare it as a service by hand (one writer among all servers: "
+                'scheduler = "fo"), or leave it to keepalived on directors of its own',
             )
     mode = group[0].servers[0].mode
     ports = _with_one_port(group, mode, remarks)

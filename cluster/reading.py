@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
@@ -36,6 +36,16 @@ class DeclarationError(RequestError):
     def __init__(self, complaints: Sequence[Complaint]) -> None:
         self.complaints = tuple(complaints)
         super().__init__("\n".join(str(complaint) for complaint in complaints))
+
+
+def without_lines_of_an_edit(error: DeclarationError, before: str, after: str) -> DeclarationError:
+    """What is wrong with a text that a command would write: lines are named only where the file has them as it is."""
+    there, would = before.splitlines(), after.splitlines()
+
+    def stands(line: int) -> bool:
+        return 0 < line <= len(there) and there[line - 1] == would[line - 1] and bool(there[line - 1].strip())
+
+    return DeclarationError([each if stands(each.line) else replace(each, line=0) for each in error.complaints])
 
 
 def read(text: str, file: str) -> Declaration:

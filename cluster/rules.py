@@ -1,10 +1,10 @@
 """Rules of a declaration that look at several keys at once: each says what is wrong, why, and what to write."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
 
 from cluster.declaration import Declaration
+from cluster.units import duration
 from cluster.vocabulary import CLUSTERCHECK_PORT, Mode, ReturnPath
 
 Key = tuple[str, ...]
@@ -122,10 +122,12 @@ def _doubled_addresses(d: Declaration) -> Iterator[Problem]:
         (("director", name, "address"), h.address) for name, h in d.director.items()
     ]
     hosts += [(("real_server", name, "address"), h.address) for name, h in d.real_server.items()]
-    counted = Counter(address for _, address in hosts)
     for key, address in hosts:
-        if counted[address] > 1:
-            yield key, f"{address} is given to more than one host; a real server cannot be a director"
+        others = [other[:2] for other, same in hosts if same == address and other != key]
+        if others:
+            machine = "; a real server cannot be a director" if any(kind != key[0] for kind, _ in others) else ""
+            whose = ", ".join(".".join(other) for other in others)
+            yield key, f"{address} is also the address of {whose}: give each its own{machine}"
 
 
 @_rule
@@ -147,7 +149,7 @@ def _vrrp(d: Declaration) -> Iterator[Problem]:
     if d.vrrp.version == 2 and d.vrrp.advertise_every != int(d.vrrp.advertise_every):  # noqa: PLR2004
         yield ("vrrp", "advertise_every"), "VRRP 2 advertises in whole seconds: 1s or more, or set version = 3"
     if not 0.01 <= d.vrrp.advertise_every <= 40:  # noqa: PLR2004 (RFC 5798, 5.2.7: 12 bits of centiseconds)
-        yield ("vrrp", "advertise_every"), "must lie between 10ms and 40s"
+        yield ("vrrp", "advertise_every"), f"{duration(d.vrrp.advertise_every)} must lie between 10ms and 40s"
     if d.vrrp.announce_every < 1 or d.vrrp.announce_every != int(d.vrrp.announce_every):
         yield ("vrrp", "announce_every"), "keepalived repeats announcements in whole seconds: 1s or more"
     if d.vrrp.preempt and d.vrrp.preempt_delay > 1000:  # noqa: PLR2004 (keepalived.conf(5))
@@ -223,7 +225,10 @@ def _persistence(d: Declaration) -> Iterator[Problem]:
         bits = int(service.persistence.granularity)
         inverted = bits ^ 0xFFFFFFFF
         if inverted & (inverted + 1):
-            yield ("service", name, "persistence"), f"granularity {service.persistence.granularity} is no network mask"
+            yield (
+                ("service", name, "persistence"),
+                f"granularity {service.persistence.granularity} is no network mask, such as 255.255.255.0, or 0.0.0.0 for all",
+            )
         if service.persistence.timeout < 1 or service.persistence.timeout != int(service.persistence.timeout):
             yield ("service", name, "persistence"), "timeout is in whole seconds, at least 1"
         if service.scheduler == "fo":
@@ -231,6 +236,12 @@ def _persistence(d: Declaration) -> Iterator[Problem]:
                 ("service", name, "persistence"),
                 'scheduler "fo" sends all to one server already: leave persistence out',
             )
+
+
+@_rule
+def _logins(d: Declaration) -> Iterator[Problem]:
+    if d.ssh.host:
+        yield ("ssh", "host"), f'is for one host: write ssh = {{ host = "{d.ssh.host}" }} in its own table'
 
 
 @_rule
@@ -246,4 +257,4 @@ def _clustercheck(d: Declaration) -> Iterator[Problem]:
 def _health(d: Declaration) -> Iterator[Problem]:
     for key in ("every", "timeout"):
         if not 0.1 <= getattr(d.health, key) <= 3600:  # noqa: PLR2004 (below, checks would eat the directors)
-            yield ("health", key), "must lie between 100ms and 1h"
+            yield ("health", key), f"{duration(getattr(d.health, key))} must lie between 100ms and 1h"

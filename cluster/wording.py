@@ -67,6 +67,8 @@ def message_of(detail: ErrorDetails) -> str:
     if kind == "missing" or "password" in key or not isinstance(value, str | int | float):
         return message
     shown = _toml(value)
+    if kind == "int_type" and isinstance(value, float):
+        message = "must be a whole number"
     if shown in message:
         return message
     return f"{shown} {message}" if kind in _PLAIN else f"{shown}: {message}"

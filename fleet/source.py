@@ -23,10 +23,14 @@ def text(path: Path) -> str:
         raise RequestError(
             f"there is no declaration {path}", cure=f"lbctl init writes one; --cluster FILE or {VARIABLE} names another"
         ) from None
-    except UnicodeDecodeError:
-        raise RequestError(f"{path}: not TOML: it is not UTF-8 text") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise RequestError(
+            f"{path}:{line}: not TOML: it is not UTF-8 text",
+            cure="save it as UTF-8 (iconv -f latin1 -t utf-8, where that is what it is)",
+        ) from None
     except OSError as error:
-        raise RequestError(f"{path}: {error.strerror}") from None
+        raise RequestError(f"{path}: {error.strerror}", cure="name the declaration's file") from None
 
 
 def declaration(path: Path) -> Declaration:
@@ -52,8 +56,11 @@ def open_secret(found: Declaration) -> str | None:
 def _password(found: Declaration) -> str | None:
     if found.vrrp.password is None:
         return None
-    password = _secret(found.vrrp.password, Path(found.source).parent)
-    problem = password_problem(password)
+    try:
+        password = _secret(found.vrrp.password, Path(found.source).parent)
+        problem = password_problem(password)
+    except LookupError as error:
+        problem = str(error.args[0])
     if problem:
         line = line_of(Path(found.source).read_text(encoding="utf-8"), ("vrrp", "password"))
         raise DeclarationError([Complaint(found.source, line, "vrrp.password", problem)])
@@ -65,16 +72,17 @@ def _secret_file(where: Secret, folder: Path) -> Path:
 
 
 def _secret(where: Secret, folder: Path) -> str:
+    """Raises LookupError, which says where it is not."""
     if where.env is not None:
         if where.env not in os.environ:
-            raise RequestError(f"vrrp.password: the environment has no {where.env}", cure=f"export {where.env}=…")
+            raise LookupError(f"the environment has no {where.env}: export {where.env}=…")
         return os.environ[where.env]
     path = _secret_file(where, folder)
     try:
         return path.read_text(encoding="utf-8").rstrip("\n")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise RequestError(f"vrrp.password: {path}: {why}", cure="write the password into that file") from None
+        raise LookupError(f"{path}: {why}: write the password into that file") from None
 
 
 def hosts(plan: Blueprint, group: str) -> list[tuple[str, dict[str, Any]]]:

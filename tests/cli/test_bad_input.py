@@ -55,6 +55,7 @@ CASES = [
     Case("control characters", 'name = "shop"', 'name = "\\u001b[2J"', "name", "name", '"\\x1b[2J" is no host name'),
     Case("option as SSH host", "priority = 100", 'ssh = { host = "-oX" }', "-oX", "director.lb2.ssh.host", "no host name"),
     Case("shell in SSH user", "priority = 100", 'ssh = { user = "a b" }', "a b", "director.lb2.ssh.user", "no user name"),
+    Case("one host's address for all", "[nat]", '[ssh]\nhost = "db1.net"\n[nat]', "host =", "ssh.host", "is for one host"),
     # Values
     Case("unknown mode", 'mode = "dr"', 'mode = "masq"', "masq", "mode", 'must be "dr", "tun" or "nat"'),
     Case("unknown scheduler", '"fo"', '"random"', "random", "service.write.scheduler", "known are rr, wrr"),
@@ -168,10 +169,11 @@ def test_a_folder(lbctl: Lbctl, tmp_path: Path) -> None:
 
 
 def test_not_a_text(lbctl: Lbctl, declaration: Path) -> None:
-    declaration.write_bytes(b'name = "\xff"')
+    declaration.write_bytes(b'name = "shop"\n# f\xfcr alle\n')
     result = lbctl("validate", declaration)
     assert result.exit_code == 2
-    assert "not UTF-8" in result.stderr
+    assert f"{declaration}:2: not TOML: it is not UTF-8 text" in result.stderr
+    assert "save it as UTF-8" in result.stderr
 
 
 def test_not_readable(lbctl: Lbctl, tmp_path: Path) -> None:
@@ -181,6 +183,42 @@ def test_not_readable(lbctl: Lbctl, tmp_path: Path) -> None:
     result = lbctl("validate", file)
     assert result.exit_code == 2
     assert f"{file}: Too many levels of symbolic links" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("real-server", "add", "db 4", "--address", "10.0.0.20"), "{file}: real_server.db 4: "),
+        (
+            ("real-server", "add", "db4", "--address", "10.0.0.1"),
+            "{file}: real_server.db4.address: 10.0.0.1 is also the address of ",
+        ),
+        (("director", "add", "lb3", "--address", "10.0.0.10", "--priority", "90"), "service.read.vip: "),
+    ],
+)
+def test_what_a_command_would_write_has_no_line_yet(
+    lbctl: Lbctl, declaration: Path, words: tuple[str, ...], says: str
+) -> None:
+    before = declaration.read_text()
+    result = lbctl("--cluster", declaration, *words, "--yes")
+    assert result.exit_code == 2
+    assert says.format(file=declaration) in result.stderr
+    last = len(before.splitlines())
+    assert not any(f"{declaration}:{line}:" in result.stderr for line in range(last, last + 20))
+    assert declaration.read_text() == before
+
+
+def test_no_such_option_file(lbctl: Lbctl, declaration: Path) -> None:
+    result = lbctl("--cluster", declaration, "verify", "--from", "here", "--defaults-file", "/nowhere.cnf")
+    assert result.exit_code == 2
+    assert "--defaults-file /nowhere.cnf: No such file or directory" in result.stderr
+
+
+def test_what_would_show_the_plan_is_named(lbctl: Lbctl, declaration: Path) -> None:
+    result = lbctl("--cluster", declaration, "deploy", "--json")
+    assert result.exit_code == 2
+    assert "--json does not ask, so it needs --yes" in result.stderr
+    assert "lbctl plan --json shows it" in result.stderr
 
 
 def test_one_wrong_file_does_not_hide_another(lbctl: Lbctl, declaration: Path, tmp_path: Path) -> None:
