@@ -5,7 +5,8 @@ notice is told first. Nothing is told to be the same that is not.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
@@ -199,13 +200,15 @@ def _password(directors: Sequence[ImportedDirector], remarks: list[Remark]) -> s
         return None
     if pair.version == 3:  # noqa: PLR2004 (VRRP's version)
         what = "VRRP 3 has no passwords, and keepalived does not send this one"
-        remarks.append(Remark(Effect.NOTE, pair.place.file, pair.place.line, what))
+        remarks.append(Remark(Effect.NOTE, pair.password_place.file, pair.password_place.line, what))
         return None
     if len(pair.password) > 8:  # noqa: PLR2004 (RFC 2338, 5.3.6)
         what = f"auth_pass has {len(pair.password)} characters; VRRP carries 8 and keepalived cuts the rest: so does import"
-        remarks.append(Remark(Effect.NOTE, pair.place.file, pair.place.line, what))
+        remarks.append(Remark(Effect.NOTE, pair.password_place.file, pair.password_place.line, what))
     if problem := password_problem(pair.password[:8]):
-        raise RequestError(f"{pair.place}: {problem}", cure="give all directors another one first, then import")
+        raise RequestError(
+            f"{pair.password_place}: {problem}", cure="give all directors another one first, then import"
+        )
     return pair.password[:8]
 
 
@@ -245,11 +248,19 @@ def _gateway(
             "mode nat with two directors: no file says through which floating address answers go",
             cure="name it, or a free one: --gateway ADDRESS",
         )
-    for interface, _, place in first.pair.addresses if first.pair else ():
-        if interface.ip in free and interface.ip != found:
-            what = f"{interface.ip} floats and serves nothing here: it would be gone"
-            remarks.append(Remark(Effect.CLIENTS, place.file, place.line, what))
+    for director in directors:
+        remarks += _of_what_floats(director, served | {found})
     return found
+
+
+def _of_what_floats(director: ImportedDirector, stays: AbstractSet[IPv4Address | None]) -> Iterator[Remark]:
+    for interface, _, place in director.pair.addresses if director.pair else ():
+        if interface.ip not in stays:
+            what = f"{interface.ip} floats no more: nothing that is carried over is served there"
+            yield Remark(Effect.CLIENTS, place.file, place.line, what)
+        elif interface.network.prefixlen not in {32, 0}:
+            what = f"{interface} becomes {interface.ip}/32: the host's own address has the network already"
+            yield Remark(Effect.NOTE, place.file, place.line, what)
 
 
 def _network(

@@ -101,6 +101,7 @@ class Pair:
     preempt: bool
     preempt_delay: float
     password: str | None = field(repr=False)
+    password_place: Place
     source: IPv4Address | None
     """The director's own address, as far as it is said."""
     unicast: bool

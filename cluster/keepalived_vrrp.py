@@ -27,6 +27,7 @@ def pair(conf: Conf, block: Statement, version: int) -> Pair:
         )
     source = body.last("unicast_src_ip") or body.last("mcast_src_ip")
     peers = [s for b in body.blocks("unicast_peer") for s in b.body or ()]
+    password, place = _password(conf, body)
     found = Pair(
         name=name,
         interface=interface,
@@ -37,7 +38,8 @@ def pair(conf: Conf, block: Statement, version: int) -> Pair:
         announce_every=body.number(int, 0, "garp_master_refresh"),
         preempt=master or nopreempt is None,
         preempt_delay=body.number(float, 0.0, "preempt_delay"),
-        password=_password(conf, body),
+        password=password,
+        password_place=place or block.place,
         source=address_of(source.words[1], source.place) if source and len(source.words) > 1 else None,
         unicast=bool(peers),
         peers=tuple(a for s in peers if (a := address_of(s.words[0], s.place))),
@@ -50,16 +52,17 @@ def pair(conf: Conf, block: Statement, version: int) -> Pair:
     return found
 
 
-def _password(conf: Conf, body: Body) -> str | None:
-    password = None
+def _password(conf: Conf, body: Body) -> tuple[str | None, Place | None]:
+    password, place = None, None
     for block in body.blocks("authentication"):
         inner = Body(conf, block.body or (), {})
         kind = inner.text("auth_type")
+        place = said.place if (said := inner.last("auth_pass")) else place
         password = inner.text("auth_pass")
         if kind and kind.upper() == "AH":
             conf.tell(block.place, Effect.LOST, "auth_type AH: a declaration has passwords only (PASS)")
         inner.tell_rest()
-    return password
+    return password, place
 
 
 def _tracked(conf: Conf, tracked: Statement, own: str) -> None:
@@ -87,10 +90,4 @@ def _floating(conf: Conf, body: Body, own: str) -> Iterator[tuple[IPv4Interface,
             conf.tell(each.place, Effect.CLIENTS, f"{first} is on {device}; lbctl puts all that floats on {own}")
         for option in set(pairs) - {"brd", "broadcast"}:
             conf.tell(each.place, Effect.NOTE, f"{first}: {option} {pairs[option]} is not carried over")
-        if interface.network.prefixlen not in {32, 0}:
-            conf.tell(
-                each.place,
-                Effect.NOTE,
-                f"{first} becomes {interface.ip}/32: the host's own address has the network already",
-            )
         yield interface, device, each.place

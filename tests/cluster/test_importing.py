@@ -278,7 +278,7 @@ def test_small_things(old: str, new: str, effect: Effect | None, says: str) -> N
         ("virtual_server 192.0.2.10 3306", "virtual_server group nobody", "k.conf:8: there is no virtual_server_group nobody"),
         ("virtual_server 192.0.2.10 3306", "virtual_server fwmark 1", "no virtual_server that a declaration could say"),
         ("192.0.2.21", "198.51.100.21", "--network 10.0.0.0/24"),
-        ("_id 1", "_id 1\n authentication { auth_type PASS\n auth_pass 'a#b' }", "k.conf:1: the VRRP password has"),
+        ("_id 1", "_id 1\n authentication { auth_type PASS\n auth_pass 'a#b' }", "k.conf:5: the VRRP password has"),
         ("_id 1", "_id 999", "no declaration can say what these files say:\nvrrp.virtual_router_id"),
     ],
 )  # fmt: skip
