@@ -41,7 +41,14 @@ def verify(
             autocompletion=several_real_servers,
         ),
     ] = "",
-    user: Annotated[str, typer.Option(metavar="NAME", help="MySQL's user.", show_default=False)] = "",
+    user: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="MySQL's user.  [default: as the client's option files say, where clients are; in a lab the lab's own]",
+            show_default=False,
+        ),
+    ] = "",
     password_env: Annotated[
         str, typer.Option(metavar="VARIABLE", help="Environment variable with the password.", show_default=False)
     ] = "",

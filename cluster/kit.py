@@ -23,7 +23,8 @@ class Kit:
     render: Render
 
     def sysctl_file(self, name: str, sysctls: Mapping[str, int | str]) -> File:
-        # 90: after Debian's own 50-default.conf, whose rp_filter = 2 would drop tunnelled packets.
+        # 90: after Debian's own 50-default.conf, whose rp_filter = 2 (Debian 13) would drop tunnelled packets while tunl0 has no
+        # address (cluster.kernel).
         return File(f"/etc/sysctl.d/90-lbctl-{name}.conf", self.render("sysctl.conf.j2", {"sysctls": sysctls}))
 
     def modules_file(self, name: str, modules: tuple[str, ...]) -> File:

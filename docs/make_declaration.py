@@ -27,9 +27,9 @@ One TOML file says what a cluster should be. Which file: `--cluster FILE`, else 
 `inventory/galera.toml`. `lbctl init` writes a new one, `lbctl validate` checks it.
 [inventory/galera.toml](../inventory/galera.toml) is the how-to's cluster, with every key.
 
-An unknown key is an error, so a typing mistake does not pass silently. All faults are reported at once, each with its line.
-Durations are written `200ms`, `6s`, `10m`, `1h`, `1d`, or as a number of seconds. Addresses are IPv4. Where the default is empty the key is
-not set. Why a default is what it is stands beside it, or on the page that the table names.
+An unknown key is an error, so a typing mistake does not pass silently. All faults of keys are reported at once, then those of keys
+together, each with its line. Durations are written `200ms`, `6s`, `10m`, `1h`, `1d`, or as a number of seconds. Addresses are IPv4. Where
+the default is empty the key is not set. Why a default is what it is stands beside it, or on the page that the table names.
 
 <!-- runnable -->
 ```console
@@ -132,7 +132,7 @@ MEANING: dict[str, str] = {
     "vrrp.password": "Version 2 only.",
     "vrrp.preempt": "The preferred director takes over again when it is back: the how-to's automatic failback. A second move for each failure.",
     "vrrp.preempt_delay": "With `preempt`: how long it waits, so that connections have crossed to it: longer than `connections.copy_every`. Without the wait they are cut.",
-    "vrrp.unicast": "Advertisements go to the other directors by unicast, for networks without multicast.",
+    "vrrp.unicast": "Advertisements go to the other directors by unicast, for networks without multicast. Copies of connections are multicast all the same: there `synchronise_connections = false`, knowing that a failover cuts.",
     "vrrp.synchronise_connections": "Established connections are copied to the other director. Without it a failover cuts all of them.",
     "vrrp.password.file": "A file, relative to the declaration's folder.",
     "vrrp.password.env": "An environment variable.",
