@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cluster.observed import HostState
     from cluster.plan import Plan
     from fleet.change import Outcome
+    from fleet.recorded import Agreed
     from fleet.session import Session
 
     Seen = Mapping[str, HostState | None]
@@ -125,7 +126,12 @@ def run(ctx: typer.Context, cluster: str | None, asked: Asked, manner: Manner) -
     from cli import printing, show  # noqa: PLC0415
     from cluster.errors import Exit  # noqa: PLC0415
     from cluster.plan import plan  # noqa: PLC0415
-    from fleet import deployment, lock, undeclared  # noqa: PLC0415
+    from fleet import (  # noqa: PLC0415
+        deployment,
+        lock,
+        recorded,
+        undeclared,
+    )
     from fleet.session import Session  # noqa: PLC0415
 
     if not manner.json:
@@ -149,7 +155,12 @@ def run(ctx: typer.Context, cluster: str | None, asked: Asked, manner: Manner) -
             if wanted.unreachable:
                 raise typer.Exit(int(Exit.FAILED))
             return None
-        done = _do(ctx, (session, seen), change, wanted, manner)
+
+        def judge(seen: "Seen") -> None:
+            if asked.judge:
+                asked.judge(session.blueprint, seen)
+
+        done = _do(ctx, session, change, recorded.Agreed(wanted, seen, judge), manner)
     silent_director = wanted.unreachable.keys() & change.blueprint.declaration.director.keys()
     if done.report.failed or silent_director or (wanted.unreachable and not asked.leads_on):
         raise typer.Exit(int(Exit.FAILED))
@@ -197,16 +208,13 @@ def _told_before(change: "Change", wanted: "Plan") -> tuple[str, ...]:
     return (*clients_must_move(before, change.blueprint.declaration), *afterwards(change, wanted))
 
 
-def _do(
-    ctx: typer.Context, looked: "tuple[Session, Seen]", change: "Change", wanted: "Plan", manner: Manner
-) -> "Outcome":
-    """`looked`: the session, and what it saw when the plan was made."""
+def _do(ctx: typer.Context, session: "Session", change: "Change", agreed: "Agreed", manner: Manner) -> "Outcome":
     from cli import printing, show  # noqa: PLC0415
     from cluster.change import refuse  # noqa: PLC0415
     from fleet import change as changes  # noqa: PLC0415
     from fleet import deployment, recorded  # noqa: PLC0415
 
-    session, seen = looked
+    wanted, seen = agreed.plan, agreed.seen
     changes.refuse_unwritable(change)
     refuse(change, wanted)
     if not manner.json and not wanted.none_asked:
@@ -225,7 +233,7 @@ def _do(
             if change.before != change.after
             else "what was begun is finished on each host or not begun; `lbctl deploy` goes on from there"
         )
-        done = recorded.carry_out(session, change, wanted, listener, printing.note(manner.json))
+        done = recorded.carry_out(session, change, agreed, listener, printing.note(manner.json))
     if manner.json:
         manner.tell(show.outcome_as_json(change.what, wanted, done))
     else:
@@ -237,9 +245,9 @@ def _was_left(seen: "Seen") -> bool:
     """Whether the last change did not come to its end: this one is written down, then, though nothing is left to do. Else the
     other would be called unfinished for ever.
     """
-    from cluster.history import history  # noqa: PLC0415
+    from fleet.recorded import last_seen  # noqa: PLC0415
 
-    last = history({name: state.history for name, state in seen.items() if state}, {}).last
+    last = last_seen(seen)
     return last is not None and not last.came_to_its_end
 
 

@@ -66,10 +66,13 @@ def failover(
         confirmed(f"Hand over from {wanted.source} to {wanted.target}?", yes=manner.yes)
         of(ctx).state = "lbctl plan says who holds the addresses; lbctl deploy starts a director that was stopped"
         say = printing.note(json_)
-        with recorded.noted(session, f"failover {wanted.source} to {wanted.target}", text, say):
-            seen = session.observe()
+
+        def still() -> None:
+            seen.update(session.observe())
             if move(blueprint.declaration, seen, to) != wanted:
                 raise RefusedError("the directors have changed meanwhile; nothing was changed now", cure="lbctl status")
+
+        with recorded.noted(session, f"failover {wanted.source} to {wanted.target}", text, say, still):
             cost = failover.carry_out(session, wanted, seen, say, force=force)
     if json_:
         as_json({"from": wanted.source, "to": wanted.target, **vars(cost)})

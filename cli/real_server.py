@@ -259,7 +259,7 @@ def remove(
             if not drained and not cut:
                 raise RefusedError(
                     f"{name} still has connections; it is drained and stays in the declaration",
-                    cure=f"lbctl real-server remove {name} again later, or with --cut",
+                    cure=f"lbctl real-server remove {name} again later, or with --cut; with --dead where it is gone for good",
                 )
             asked, manner = replace(asked, goes_on=first), replace(manner, yes=True)
         run(ctx, cluster, asked, manner)

@@ -88,6 +88,16 @@ def _answers(at: _At, director: str) -> None:
         raise HostError(f"{director} cannot be reached; nothing was changed: {at.session.unreachable[director]}")
 
 
+def _looked_again(at: _At) -> "Mapping[str, HostState | None]":
+    """Under the lock: until it was taken somebody may have deployed. Raises RefusedError, HostError."""
+    from cluster import manual  # noqa: PLC0415 (loaded late)
+
+    seen = at.session.observe()
+    _answers(at, at.director)
+    manual.refuse(at.session.blueprint.declaration, at.director, seen)
+    return seen
+
+
 @app.command()
 def start(
     ctx: typer.Context,
@@ -135,6 +145,7 @@ def start(
         confirmed(f"Start the trial on {at.director}?", yes=yes)
         of(ctx).state = "lbctl trial show says what there is; lbctl trial clear takes it away"
         with lock.held(at.session, "trial start", printing.note(as_json=False)):
+            wanted = trial.preparation(at.session, _looked_again(at), at.director, chosen)
             trial.start(at.session, wanted, at.director, chosen, printing.steps(as_json=False))
     typer.secho(f"{at.director} serves. Next: lbctl verify; lbctl trial clear", fg=typer.colors.GREEN)
 
@@ -273,6 +284,7 @@ def restore(
         manual.refuse(declaration, name, at.seen)
         confirmed(f"Replace the trial's table on {name} by {file}?", yes=yes)
         with lock.held(at.session, "trial restore", printing.note(as_json=False)):
+            _looked_again(at)
             trial.tell(at.session, name, restore_script(lines, manual.places(declaration, name)))
     typer.secho(f"{name} serves by the {len(lines)} lines of {file}.", fg=typer.colors.GREEN)
 
@@ -296,6 +308,6 @@ def clear(ctx: typer.Context, *, yes: Yes = False, cluster: ClusterOption = None
         else:
             confirmed(f"Take the trial on {', '.join(trials)} away?", yes=yes)
             with lock.held(at.session, "trial clear", printing.note(as_json=False)):
-                trial.clear(at.session, trials, typer.echo)
+                trial.clear(at.session, trial.found(at.session, at.session.observe()), typer.echo)
         silent = dict(at.session.unreachable)
     name_unasked(silent)

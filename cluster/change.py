@@ -12,7 +12,7 @@ from cluster.observed import Connection, HostState
 from cluster.parts import Thing
 from cluster.plan import Plan, Step, Work, plan
 from cluster.reading import read
-from cluster.still_used import clung_to, in_use_by
+from cluster.still_used import clung_to, in_use_by, translated
 from cluster.undeclared import removal
 from cluster.units import duration
 from cluster.vocabulary import Role
@@ -131,7 +131,7 @@ class Wait:
         servers = {name: seen.get(name) for name in blueprint.group(Role.REAL_SERVER)}
         directors = {name: seen.get(name) for name in blueprint.group(Role.DIRECTOR)}
         silent = [f"{name} cannot be asked" for name, state in seen.items() if state is None]
-        left = self.standing & _standing(self.change, servers)
+        left = self.standing & _standing(self.change, seen)
         by_server = {name: sum(server == name for server, _ in left) for name in servers}
         lines = [f"{name}: {count} connection{'s' * (count > 1)}" for name, count in by_server.items() if count]
         places = {place for each in clung_to(blueprint, directors, quiet=True).values() for place in each}
@@ -141,11 +141,10 @@ class Wait:
 def wait(change: Change, seen: Mapping[str, HostState | None]) -> Wait | None:
     """What must be waited for from now on; None when nothing is to be taken away, nor any server to be idle."""
     blueprint = change.blueprint
-    servers = {name: seen.get(name) for name in blueprint.group(Role.REAL_SERVER)}
     rest = [step for step in plan(replace_drained(blueprint), seen).steps if step.work in LAST]
     if not change.idle and not rest:
         return None
-    standing = _standing(change, servers, of_modes=_takes_a_mode_away(blueprint, rest))
+    standing = _standing(change, seen, of_modes=_takes_a_mode_away(blueprint, rest))
     return Wait(change, standing, frozenset(name for name in change.idle if seen.get(name) is None))
 
 
@@ -165,10 +164,13 @@ def _of_every_mode(blueprint: Blueprint, host: str) -> frozenset[Thing]:
     return frozenset.intersection(*things)
 
 
-def _standing(change: Change, servers: Mapping[str, HostState | None], *, of_modes: bool = True) -> Standing:
+def _standing(change: Change, seen: Mapping[str, HostState | None], *, of_modes: bool = True) -> Standing:
     """Connections that use what is to be taken away, or servers that are to be idle. `of_modes`: that is something of a mode."""
     declaration = change.blueprint.declaration
-    by_old = in_use_by(declaration, ALL_MODES - {declaration.mode}, servers) if of_modes else frozenset()
+    servers = {name: seen.get(name) for name in change.blueprint.group(Role.REAL_SERVER)}
+    by_old: Standing = frozenset()
+    if of_modes:
+        by_old = in_use_by(declaration, ALL_MODES - {declaration.mode}, servers) | translated(declaration, seen)
     leaving = {name: state for name, state in servers.items() if name in change.idle | change.blueprint.leaving}
     return by_old | in_use_by(declaration, ALL_MODES, leaving)
 

@@ -290,13 +290,16 @@ class Declaration(_Strict):
         return self.director[name] if name in self.director else self.real_server[name]
 
     def gone_from(self, later: "Declaration | None") -> set[str]:
-        """Names of hosts that are not in `later`, or in nothing any more. One whose address another host has there was given
-        another name.
+        """Names of hosts that are not in `later`, or of all where there is none. One whose address another host of its kind has
+        there was given another name.
         """
         if later is None:
             return set(self.hosts())
-        stay, addresses = set(later.hosts()), set(later.addresses().values())
-        return {name for name, address in self.addresses().items() if name not in stay and address not in addresses}
+        directors = {host.address for host in later.director.values()}
+        servers = {host.address for host in later.real_server.values()}
+        gone = {name for name, host in self.director.items() if host.address not in directors}
+        gone |= {name for name, host in self.real_server.items() if host.address not in servers}
+        return gone - set(later.hosts())
 
     def anyhow_booted(self) -> Self:
         """The same, without a choice of who reads files for the next boot."""

@@ -4,14 +4,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import tomlkit
+from tomlkit import TOMLDocument
 from tomlkit.items import Table
 
 from cluster.errors import RequestError
 
 
+def _parsed(text: str) -> TOMLDocument:
+    return tomlkit.parse(text.removeprefix("\ufeff"))  # as in `cluster.reading.read`
+
+
 def with_value(text: str, key: tuple[str, ...], value: Any) -> str:
     """The text with this key set; tables on the way to it are made where they are missing."""
-    document = tomlkit.parse(text)
+    document = _parsed(text)
     table: Any = document
     for part in key[:-1]:
         if part not in table:
@@ -23,7 +28,7 @@ def with_value(text: str, key: tuple[str, ...], value: Any) -> str:
 
 def without(text: str, key: tuple[str, ...]) -> str:
     """The text without this key or table. Raises RequestError where it is not written."""
-    document = tomlkit.parse(text)
+    document = _parsed(text)
     table: Any = document
     for part in key[:-1]:
         table = table.get(part, {})
@@ -37,7 +42,7 @@ def with_host(text: str, kind: str, name: str, values: Mapping[str, Any]) -> str
     """The text with another `[director.NAME]` or `[real_server.NAME]`, after the last of its kind. One that is there and says the
     same stays: the command that wrote it was stopped later, and goes on. Raises RequestError where it says something else.
     """
-    document = tomlkit.parse(text)
+    document = _parsed(text)
     hosts: Any = document[kind]
     if name in hosts:
         if hosts[name].unwrap() == values:

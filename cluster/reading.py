@@ -43,7 +43,11 @@ def without_lines_of_an_edit(error: DeclarationError, before: str, after: str) -
     there, would = before.splitlines(), after.splitlines()
 
     def stands(line: int) -> bool:
-        return 0 < line <= len(there) and there[line - 1] == would[line - 1] and bool(there[line - 1].strip())
+        return (
+            0 < line <= min(len(there), len(would))
+            and there[line - 1] == would[line - 1]
+            and bool(there[line - 1].strip())
+        )
 
     return DeclarationError([each if stands(each.line) else replace(each, line=0) for each in error.complaints])
 

@@ -114,6 +114,28 @@ def in_use_by(
     )
 
 
+def translated(declaration: Declaration, seen: Mapping[str, HostState | None]) -> frozenset[tuple[str, Connection]]:
+    """Established connections at servers, each with its server, in which a director that translates stands in the client's place.
+
+    Whatever is declared now: they began when it was to (vs.conntrack says so), and are cut when it ends to.
+    """
+    clients = {director.address for director in declaration.director.values()}
+    if not _translating(declaration, seen):
+        return frozenset()
+    return frozenset(
+        (name, connection)
+        for name, server in declaration.real_server.items()
+        if (state := seen.get(name))
+        for connection in state.established
+        if connection.local == server.address and connection.peer in clients
+    )
+
+
+def _translating(declaration: Declaration, seen: Mapping[str, HostState | None]) -> bool:
+    directors = (seen.get(name) for name in declaration.director)
+    return any(state and state.sysctls.get(CONNTRACK) == "1" for state in directors)
+
+
 def modes_to_keep(
     declaration: Declaration,
     directors: Iterable[HostState | None],
@@ -161,7 +183,7 @@ def way_back(
     directors = [seen.get(name) for name in declaration.director]
     clients = {director.address for director in declaration.director.values()}
     own = set(declaration.addresses().values())
-    translating = any(state and state.sysctls.get(CONNTRACK) == "1" for state in directors)
+    translating = _translating(declaration, seen)
     held: set[Thing] = set()
     if any(state is None or (not moved and _goes_another_way(declaration, state)) for state in directors):
         held |= {Thing.RETURN_PATH, Thing.FORWARDING, Thing.MASQUERADE}

@@ -1,17 +1,18 @@
 """A change under the cluster's lock, and written down in its history."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from cluster.change import LAST, Change, refuse, was_deployed
 from cluster.errors import RefusedError
 from cluster.history import DONE, FAILED, Entry, History, text_hash
+from cluster.history import history as remembered
 from cluster.observed import HostState
 from cluster.plan import Plan, Step, plan
 from cluster.reading import read
 from fleet import change as changes
-from fleet import deployment, history, lock
+from fleet import deployment, history, lock, source
 from fleet.change import Listener, Outcome
 from fleet.line import Lines
 from fleet.lock import Say
@@ -20,15 +21,29 @@ from fleet.session import Result, Session
 Seen = Mapping[str, HostState | None]
 
 
-def carry_out(session: Session, change: Change, wanted: Plan, listener: Listener, say: Say) -> Outcome:
-    """Does what the plan says. Raises RefusedError if another operator is or was at work."""
+@dataclass(frozen=True)
+class Agreed:
+    """What was agreed to, and what it was made from."""
+
+    plan: Plan
+    seen: Seen
+    judge: Callable[[Seen], None] = lambda _: None
+    """Raises an LbctlError where it must not be done as hosts are."""
+
+
+def carry_out(session: Session, change: Change, agreed: Agreed, listener: Listener, say: Say) -> Outcome:
+    """Does what the plan says. Raises RefusedError if another operator is at work, or was since the plan was made."""
     with lock.held(session, change.what, say) as holding, ExitStack() as stack:
+        past = history.read(session) if change.remembered else History()
+        _refuse_if_overtaken(change, agreed.seen, past)
         seen = session.observe()
-        wanted = _still(session, change, wanted, seen)
+        wanted = _still(session, change, agreed.plan, seen)
+        agreed.judge(seen)
         record = None
         if change.remembered:
-            history.begin_anew(_joining(session, change), say)
-            past = history.read(session)
+            if joining := _joining(session, change):
+                history.begin_anew(joining, say)
+                past = history.read(session)
             before = _text_before(session, past, change, seen)
             record = stack.enter_context(history.begin(session, change.what, before, change.after, say, past=past))
 
@@ -45,14 +60,34 @@ def carry_out(session: Session, change: Change, wanted: Plan, listener: Listener
         return done
 
 
+def _refuse_if_overtaken(change: Change, first: Seen, past: History) -> None:
+    """Raises RefusedError where somebody has made a change, or edited the declaration, since hosts were looked at first."""
+    known = last_seen(first)
+    last = past.last
+    if last and change.remembered and (known is None or (known.number, known.began) != (last.number, last.began)):
+        raise RefusedError(
+            f"change {last.number} ({last.what}, by {last.by} on {last.host}) was made meanwhile; nothing was changed now",
+            cure="look at the plan again",
+        )
+    if source.text(change.file) != change.before:
+        raise RefusedError(
+            f"{change.file} was changed meanwhile; nothing was changed now", cure="look at the plan again"
+        )
+
+
+def last_seen(seen: Seen) -> Entry | None:
+    """The last change, as a look at the hosts shows it."""
+    return remembered({name: state.history for name, state in seen.items() if state}, {}).last
+
+
 def _takes_back(session: Session, past: History, last: Entry, change: Change) -> bool:
-    """Whether this leads to before the last change. Not where that one brought hosts in or took them out: should this one be
-    stopped as well, they are known by both of its declarations only.
+    """Whether this leads to before the last change. Not where that one brought hosts in: should this one be stopped as well, they
+    are known by both of its declarations only.
     """
     if text_hash(change.after) != last.before or last.after is None or last.after not in past.texts:
         return False
     led_to = read(history.text_of(session, last.after), f"change {last.number}")
-    return set(led_to.hosts()) == set(change.blueprint.declaration.hosts())
+    return set(led_to.hosts()) <= set(change.blueprint.declaration.hosts())
 
 
 def _joining(session: Session, change: Change) -> Lines:
@@ -84,14 +119,16 @@ def _text_before(session: Session, past: History, change: Change, seen: Seen) ->
 
 
 @contextmanager
-def noted(session: Session, what: str, text: str, say: Say) -> Iterator[None]:
+def noted(session: Session, what: str, text: str, say: Say, still: Callable[[], None] = lambda: None) -> Iterator[None]:
     """For a command that changes no declaration: under the lock, and in the history.
 
-    Not on top of a change that did not come to its end: that one must stay the last, to be gone on with or taken back.
+    Not on top of a change that did not come to its end: that one must stay the last, to be gone on with or taken back. `still`
+    raises an LbctlError where it must not be done as things are under the lock.
     """
     with lock.held(session, what, say):
+        still()
         past = history.read(session)
-        if past.last and not past.last.came_to_its_end:
+        if past.last and not past.last.came_to_its_end and past.last.before != past.last.after:
             say(
                 f"change {past.last.number} ({past.last.what}) did not come to its end (lbctl switch-mode --resume or --abort), "
                 "so this one is not written down"

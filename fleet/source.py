@@ -40,8 +40,9 @@ def declaration(path: Path) -> Declaration:
 
 def blueprint(path: Path, written: str | None = None) -> Blueprint:
     """The declaration with its secret: all that is needed to say what hosts must carry. `written`: its text, if it was read."""
-    found = declaration(path) if written is None else read(written, str(path))
-    return Blueprint(found, render, _password(found))
+    said = text(path) if written is None else written
+    found = read(said, str(path))
+    return Blueprint(found, render, _password(found, said))
 
 
 def open_secret(found: Declaration) -> str | None:
@@ -53,7 +54,7 @@ def open_secret(found: Declaration) -> str | None:
     return str(path) if path.stat().st_mode & 0o077 else None
 
 
-def _password(found: Declaration) -> str | None:
+def _password(found: Declaration, said: str) -> str | None:
     if found.vrrp.password is None:
         return None
     try:
@@ -62,7 +63,7 @@ def _password(found: Declaration) -> str | None:
     except LookupError as error:
         problem = str(error.args[0])
     if problem:
-        line = line_of(Path(found.source).read_text(encoding="utf-8"), ("vrrp", "password"))
+        line = line_of(said, ("vrrp", "password"))
         raise DeclarationError([Complaint(found.source, line, "vrrp.password", problem)])
     return password
 

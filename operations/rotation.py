@@ -58,7 +58,9 @@ def _each_director(host: Host, mends: Callable[[Weights, HostState], Iterable[Me
     for director in directors(host):
         observation.forget(director)
         state = state_of(director)
-        declared = weights(observation.blueprint(director).declaration, observation.name_of(director))
+        plan, name = observation.blueprint(director), observation.name_of(director)
+        # One that leaves still sends, by what was declared before.
+        declared = weights(plan.former if plan.former and name in plan.leaving else plan.declaration, name)
         wanted = list(mends(declared, state)) if state else []
         if wanted and not _run(director, wanted):
             director.log_styled("ipvsadm could not set weights", fg="red", log_func=logger.error)

@@ -11,7 +11,7 @@ from cluster.errors import HostError, RefusedError
 from cluster.footprint import ALL_MODES, Blueprint
 from cluster.observed import Connection, HostState
 from cluster.plan import Plan, Step, Work
-from cluster.vocabulary import Mode
+from cluster.vocabulary import Mode, ReturnPath
 from tests.cluster.states import as_declared, director
 from tests.variants import Variant
 
@@ -158,3 +158,20 @@ def test_who_leaves_or_comes_must_be_there() -> None:
     with pytest.raises(HostError, match="lb2 cannot be reached, so nothing was changed"):
         refuse(change(joining), Plan((), unreachable={"lb2": "no answer"}))
     refuse(change(joining), Plan((), unreachable={"db1": "no answer"}))
+
+
+def test_who_came_by_a_director_that_translates_is_waited_for() -> None:
+    """Also where that is declared no more: its own address stands in the client's place, and is cut when it ends to."""
+    before = Variant(Mode.NAT, return_path=ReturnPath.SNAT).blueprint
+    seen = {name: as_declared(before, name, ALL_MODES) for name in before.declaration.real_server}
+    seen |= {name: director(before, name, Mode.NAT, active=name == "lb1") for name in before.declaration.director}
+    client = Connection(IPv4Address("10.0.0.1"), IPv4Address("10.0.0.4"), 40001)
+    seen["db1"] = replace(seen["db1"], established=(client,))
+    for name in before.declaration.director:
+        # They have changed to dr, and go on translating.
+        seen[name] = replace(seen[name], services=director(DR, name, Mode.DR, active=name == "lb1").services)
+    found = wait(change(replace(DR, former=before.declaration)), seen)
+    assert found
+    assert found.left(seen) == ("db1: 1 connection",)
+    seen["db1"] = replace(seen["db1"], established=())
+    assert found.left(seen) == ()

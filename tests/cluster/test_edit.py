@@ -53,3 +53,7 @@ def test_what_is_there_is_not_added_and_what_is_not_there_does_not_go() -> None:
         edit.with_host(EXPLAINED, "real_server", "db1", {"address": "10.0.0.8"})
     with pytest.raises(RequestError, match="not in the declaration"):
         edit.without(EXPLAINED, ("director", "lb9"))
+
+
+def test_a_byte_order_mark_is_no_key() -> None:
+    assert edit.with_value('\ufeffname = "shop"\n', ("mode",), "nat").startswith('name = "shop"\n')

@@ -16,6 +16,7 @@ from cluster.undeclared import LastChange, undeclared
 from tests.variants import Variant
 
 PAIR, ALONE = Variant().declaration, Variant(directors=1).declaration
+LB2 = PAIR.director["lb2"].address
 FEWER = Variant(servers=("db1", "db2")).declaration
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 ENDED = Entry(7, "deploy", "ann", "desk", NOON, NOON, DONE)
@@ -37,6 +38,12 @@ def test_who_is_declared_is_not_among_them() -> None:
 def test_a_host_with_another_name_is_not_gone() -> None:
     assert PAIR.gone_from(renamed("10.0.0.6")) == set()
     assert PAIR.gone_from(renamed("10.0.0.7")) == PAIR.gone_from(ALONE) == {"lb2"}
+    server = ALONE.model_copy(
+        update={
+            "real_server": {**ALONE.real_server, "db4": ALONE.real_server["db1"].model_copy(update={"address": LB2})}
+        }
+    )
+    assert PAIR.gone_from(server) == {"lb2"}, "a server at its address is not that director"
     assert PAIR.gone_from(None) == set(PAIR.hosts())
 
 

@@ -8,7 +8,9 @@ from typing import cast
 import pytest
 
 from cluster.change import Change
+from cluster.errors import RefusedError
 from cluster.history import DONE, FAILED, Entry, History, text_hash
+from cluster.observed import HostState
 from cluster.vocabulary import Mode
 from fleet import history, recorded
 from fleet.session import Session
@@ -66,3 +68,29 @@ def test_what_plain_pyinfra_deployed_is_led_back_to(monkeypatch: pytest.MonkeyPa
 
 def test_what_was_edited_by_hand_and_never_deployed_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     assert noted(monkeypatch, SWITCHED, DR.text, DRAINED, there=NAT) == NAT.text
+
+
+def test_a_removal_that_was_stopped_and_taken_back_is_no_place_to_go_back_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    leaving = replace(KILLED, what="director remove lb2", before=text_hash(PAIR), after=text_hash(ALONE))
+    assert noted(monkeypatch, leaving, PAIR, PAIR, there=TUN) == PAIR
+
+
+def overtaken(tmp_path: Path, first: Entry | None, last: Entry | None, file: str = DR.text) -> None:
+    declaration = tmp_path / "cluster.toml"
+    declaration.write_text(file)
+    lines = [f"file {first.file}", f"line {first.file}:{first.write()}"] if first else []
+    seen: dict[str, HostState | None] = {"lb1": HostState(history=tuple(lines)), "lb2": None, "db1": HostState()}
+    change = Change("real-server drain db2", declaration, DR.text, DRAINED, DR.blueprint)
+    recorded._refuse_if_overtaken(change, seen, History((last,) if last else ()))
+
+
+def test_what_another_operator_did_meanwhile_is_not_undone(tmp_path: Path) -> None:
+    """Between the plan, or the question, and the lock."""
+    overtaken(tmp_path, None, None)
+    overtaken(tmp_path, SWITCHED, SWITCHED)
+    for first in (None, SWITCHED):
+        later = replace(SWITCHED, number=3, what="real-server drain db1")
+        with pytest.raises(RefusedError, match=r"change 3 .real-server drain db1, by ann on desk. was made meanwhile"):
+            overtaken(tmp_path, first, later)
+    with pytest.raises(RefusedError, match=r"cluster\.toml was changed meanwhile"):
+        overtaken(tmp_path, SWITCHED, SWITCHED, file=DRAINED)
