@@ -35,7 +35,6 @@ LABS = (
         "test_boot.py",
         "test_doors.py",
         "test_tour.py",
-        "test_secrets.py",
         "test_on_machines.py",
         "test_lab_machine.py",
     ),

@@ -166,6 +166,7 @@ def full(lab: Lab, host: str, folder: str) -> Iterator[None]:
         lab.exec(host, f"umount {folder}")
 
 
+@pytest.mark.soak  # a minute and more each: what a failed step leads to is shown by the others, too
 def test_full_disk(served: Cluster) -> None:
     active = served.active()
     before = text_of(served, active)
@@ -182,6 +183,7 @@ def test_full_disk(served: Cluster) -> None:
     finishes(served)
 
 
+@pytest.mark.soak
 def test_apt_fails(served: Cluster) -> None:
     host = passive(served)
     served.on(host, "apt-get -q -y remove ipvsadm && mv /etc/apt /etc/apt.away")

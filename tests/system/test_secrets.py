@@ -95,6 +95,7 @@ def nowhere(*runs: Run) -> None:
         assert PASSWORD not in run.output
 
 
+@pytest.mark.soak  # three minutes; what is printed and written is looked at without machines as well
 def test_password(cluster: Cluster) -> None:
     directors = declared_with_password(cluster)
     with watched(cluster.lab, directors) as seen:
