@@ -126,12 +126,7 @@ def run(ctx: typer.Context, cluster: str | None, asked: Asked, manner: Manner) -
     from cli import printing, show  # noqa: PLC0415
     from cluster.errors import Exit  # noqa: PLC0415
     from cluster.plan import plan  # noqa: PLC0415
-    from fleet import (  # noqa: PLC0415
-        deployment,
-        lock,
-        recorded,
-        undeclared,
-    )
+    from fleet import deployment, lock, recorded, undeclared  # noqa: PLC0415
     from fleet.session import Session  # noqa: PLC0415
 
     if not manner.json:

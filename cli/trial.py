@@ -54,6 +54,8 @@ class _At:
     session: "Session"
     seen: "Mapping[str, HostState | None]"
     director: str
+    servers: tuple[str, ...]
+    """Those that were chosen; all, where none were."""
 
 
 @contextmanager
@@ -71,13 +73,13 @@ def _looked(
     if mode:
         blueprint = replace(blueprint, declaration=switched(blueprint.declaration, mode))
     name = one_director(blueprint.declaration, director)
-    chosen_servers(blueprint.declaration, servers or "")  # before hosts are asked
+    chosen = chosen_servers(blueprint.declaration, servers or "")  # before hosts are asked
     import fleet.green  # noqa: F401, PLC0415
     from fleet.session import Session  # noqa: PLC0415
 
     groups = ("directors", "real_servers") if servers is not None else ("directors",)
     with Session(blueprint, groups=groups) as session:
-        yield _At(session, session.observe(), name)
+        yield _At(session, session.observe(), name, chosen)
 
 
 def _answers(at: _At, director: str) -> None:
@@ -126,11 +128,10 @@ def start(
         from fleet import lock, trial  # noqa: PLC0415
 
         declaration = at.session.blueprint.declaration
-        chosen = manual.chosen_servers(declaration, servers)
         lock.refuse_if_held(at.session, at.seen)
         _answers(at, at.director)
         manual.refuse(declaration, at.director, at.seen)
-        wanted = trial.preparation(at.session, at.seen, at.director, chosen)
+        wanted = trial.preparation(at.session, at.seen, at.director, at.servers)
         printing.which(declaration)
         if wanted.steps:
             printing.plan(wanted, None)
@@ -138,15 +139,15 @@ def start(
         device = declaration.director[at.director].interface
         for address in manual.addresses(declaration):
             typer.echo(f"  ip addr replace {address}/32 dev {device}")
-        for line in manual.table_lines(declaration, at.director, chosen):
+        for line in manual.table_lines(declaration, at.director, at.servers):
             typer.echo(f"  ipvsadm {line}")
         if only_plan:
             return
         confirmed(f"Start the trial on {at.director}?", yes=yes)
         of(ctx).state = "lbctl trial show says what there is; lbctl trial clear takes it away"
         with lock.held(at.session, "trial start", printing.note(as_json=False)):
-            wanted = trial.preparation(at.session, _looked_again(at), at.director, chosen)
-            trial.start(at.session, wanted, at.director, chosen, printing.steps(as_json=False))
+            wanted = trial.preparation(at.session, _looked_again(at), at.director, at.servers)
+            trial.start(at.session, wanted, at.director, at.servers, printing.steps(as_json=False))
     typer.secho(f"{at.director} serves. Next: lbctl verify; lbctl trial clear", fg=typer.colors.GREEN)
 
 

@@ -29,8 +29,9 @@ def undeclared(last: LastChange | None, *declared: Declaration) -> dict[str, str
     for then in (last.after, last.before) if last else ():
         if last and then:
             gone = set.intersection(*(then.gone_from(each) for each in declared))
-            for name in filter(gone.__contains__, then.hosts()):
-                found.setdefault(name, _cure(last, then, name))
+            for name in then.hosts():
+                if name in gone:
+                    found.setdefault(name, _cure(last, then, name))
     return found
 
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from cluster.change import LAST, Change, Wait, replace_drained, wait
 from cluster.errors import HostError, RefusedError, RequestError
@@ -177,7 +176,7 @@ def save(change: Change) -> None:
     if change.before == change.after:
         return
     path = change.file.resolve()
-    new = _beside(path)
+    new = path.with_name(f".{path.name}.lbctl")
     try:
         now = path.read_text(encoding="utf-8")
         if now == change.after:
@@ -206,7 +205,3 @@ def refuse_unwritable(change: Change) -> None:
             f"{path.parent} cannot be written to, and {path.name} there will have to say what is changed; nothing was changed",
             cure="as who may write there, or with --cluster FILE of a copy",
         )
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.lbctl")

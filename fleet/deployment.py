@@ -113,7 +113,7 @@ def preflight(session: Session, wanted: Plan, *, overwrite: bool) -> None:
     Raises HandEditedError for a file that a person edited, HostError if no host can be reached or keepalived rejects what it
     would get.
     """
-    if wanted.hand_edited and not overwrite and not wanted.none_asked:
+    if wanted.hand_edited and not overwrite:
         raise hand_edited(*next(iter(wanted.hand_edited.items())))
     refuse(wanted)
     rejected = {

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from cluster.errors import HostError
+from cluster import reading
+from cluster.declaration import Declaration
+from cluster.errors import HostError, RequestError
 from cluster.history import DONE, FAILED, FORMER, INTERRUPTED, Entry, History, history, next_number, text_hash, tidy
 from facts import here, kept
 from fleet.line import Lines, tell_all
@@ -120,6 +122,14 @@ def read_on(lines: Lines, unreachable: dict[str, str]) -> History:
         reasons = "\n  ".join(f"{name}: {why}" for name, why in unreachable.items())
         raise HostError(f"no director can be asked for the history\n  {reasons}")
     return history(told, unreachable)
+
+
+def declaration_of(session: Session, past: History, name: str | None, change: Entry) -> Declaration | None:
+    """What a change led from or to, by the hash that it notes; None where that is of another version of lbctl, or is lost."""
+    try:
+        return reading.read(text_of(session, name), f"change {change.number}") if name and name in past.texts else None
+    except (HostError, RequestError):
+        return None
 
 
 def text_of(session: Session, name: str) -> str:

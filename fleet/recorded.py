@@ -10,7 +10,6 @@ from cluster.history import DONE, FAILED, Entry, History, text_hash
 from cluster.history import history as remembered
 from cluster.observed import HostState
 from cluster.plan import Plan, Step, plan
-from cluster.reading import read
 from fleet import change as changes
 from fleet import deployment, history, lock, source
 from fleet.change import Listener, Outcome
@@ -84,10 +83,10 @@ def _takes_back(session: Session, past: History, last: Entry, change: Change) ->
     """Whether this leads to before the last change. Not where that one brought hosts in: should this one be stopped as well, they
     are known by both of its declarations only.
     """
-    if text_hash(change.after) != last.before or last.after is None or last.after not in past.texts:
+    if text_hash(change.after) != last.before:
         return False
-    led_to = read(history.text_of(session, last.after), f"change {last.number}")
-    return set(led_to.hosts()) <= set(change.blueprint.declaration.hosts())
+    led_to = history.declaration_of(session, past, last.after, last)
+    return led_to is not None and set(led_to.hosts()) <= set(change.blueprint.declaration.hosts())
 
 
 def _joining(session: Session, change: Change) -> Lines:

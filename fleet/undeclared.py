@@ -9,9 +9,8 @@ from contextlib import contextmanager
 import gevent
 
 from cluster.declaration import Declaration
-from cluster.errors import HostError, RequestError
+from cluster.errors import HostError
 from cluster.history import text_hash
-from cluster.reading import read
 from cluster.undeclared import LastChange, undeclared
 from fleet import history
 from fleet.session import Session
@@ -44,12 +43,7 @@ def _last_change(session: Session, now: str) -> LastChange | None:
     if last is None or (last.came_to_its_end and last.after == now):
         return None
 
-    def named(name: str | None) -> Declaration | None:
-        try:
-            return (
-                read(history.text_of(session, name), f"change {last.number}") if name in past.texts and name else None
-            )
-        except (HostError, RequestError):
-            return None  # of another version of lbctl, or half of it is lost
-
-    return LastChange(last, named(last.after), None if last.came_to_its_end else named(last.before))
+    after = history.declaration_of(session, past, last.after, last)
+    return LastChange(
+        last, after, None if last.came_to_its_end else history.declaration_of(session, past, last.before, last)
+    )

@@ -54,8 +54,8 @@ class Machine:
         if script.startswith("ss "):
             asked = [place for place in self.standing if f"dst {place} " in script]
             # As of a server's socket that takes both families, which MySQL's is where it is bound to *.
-            ends = (f"[::ffff:{place}".replace(":4", "]:4") for place in asked)
-            return Answer(tuple(f"0 0 [::ffff:10.0.0.10]:3306 {end}" for end in ends))
+            ends = (place.split(":") for place in asked)
+            return Answer(tuple(f"0 0 [::ffff:10.0.0.10]:3306 [::ffff:{address}]:{port}" for address, port in ends))
         for line in script.splitlines():
             self.log.append(f"{self.name}: {line.partition('ipvsadm ')[2].partition(' 2>')[0]}")
         return Answer()
