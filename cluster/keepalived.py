@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from cluster.declaration import Connections, Declaration, RealServer, Service
+from cluster.declaration import Connections, Declaration, Service
 from cluster.vocabulary import CLUSTERCHECK_PORT, Check, Mode, ReturnPath
 
 
@@ -228,6 +228,7 @@ def _virtual_server(
 ) -> VirtualServer:
     service = declaration.service[endpoint.service]
     weights = weights_for(service, declaration)
+    port, check = service.server_port or service.port, checker(declaration, service)
     return VirtualServer(
         endpoint=endpoint,
         scheduler=service.scheduler,
@@ -237,7 +238,7 @@ def _virtual_server(
         persistence_timeout=int(service.persistence.timeout) if service.persistence else None,
         persistence_granularity=service.persistence.granularity if service.persistence else None,
         destinations=tuple(
-            _destination(declaration, service, name, server, weights[name])
+            Destination(name, server.address, port, weights[name], check)
             for name, server in declaration.real_server.items()
             if (endpoint.service, name) not in without
         ),
@@ -257,17 +258,13 @@ def weights_for(service: Service, declaration: Declaration) -> dict[str, int]:
     return declared | {name: 10 * (len(ranked) - place) for place, name in enumerate(ranked)}
 
 
-def _destination(declaration: Declaration, service: Service, name: str, server: RealServer, weight: int) -> Destination:
-    port = service.server_port or service.port
-    return Destination(name, server.address, port, weight, _checker(declaration, service, port))
-
-
-def _checker(declaration: Declaration, service: Service, port: int) -> Checker | None:
+def checker(declaration: Declaration, service: Service) -> Checker | None:
+    """The health check of each of its servers, if there is one."""
     if service.check is Check.NONE:
         return None
     health = declaration.health
     path = service.check.clustercheck_path
-    default_port = CLUSTERCHECK_PORT if path else port
+    default_port = CLUSTERCHECK_PORT if path else service.server_port or service.port
     return Checker(
         kind="TCP_CHECK" if service.check is Check.TCP else "HTTP_GET",
         port=service.check_port or default_port,

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 
 from cluster.declaration import Declaration
 from cluster.history import SeenLock
-from cluster.keepalived import Endpoint, configuration
+from cluster.keepalived import Checker, Endpoint, checker, configuration
 from cluster.observed import HostState, SeenService, UnreadableStateError, ipvs_table
 from cluster.parts import Address
 from cluster.vocabulary import CLUSTERCHECK_PORT
@@ -83,7 +83,7 @@ def asks(declaration: Declaration, director: str) -> tuple[tuple[Endpoint, str, 
             d.name,
             d.address,
             d.port,
-            Ask(d.address, d.checker.port, _path(d.checker.kind, d.checker.path)),
+            _ask(d.address, d.checker),
         )
         for server in configuration(declaration, director).virtual_servers
         for d in server.destinations
@@ -91,20 +91,15 @@ def asks(declaration: Declaration, director: str) -> tuple[tuple[Endpoint, str, 
     )
 
 
-def _path(kind: str, path: str) -> str:
-    return path if kind == "HTTP_GET" else ""
-
-
 def own_asks(declaration: Declaration, server: str) -> tuple[Ask, ...]:
     """What this real server's clustercheck can be asked on the server itself: other checks may not listen there."""
-    first = next(iter(declaration.director))
-    return tuple(
-        dict.fromkeys(
-            ask
-            for _, name, _, _, ask in asks(declaration, first)
-            if name == server and ask.port == CLUSTERCHECK_PORT and ask.path
-        )
-    )
+    checks = (checker(declaration, service) for service in declaration.service.values())
+    found = (_ask(declaration.real_server[server].address, check) for check in checks if check)
+    return tuple(dict.fromkeys(ask for ask in found if ask.port == CLUSTERCHECK_PORT and ask.path))
+
+
+def _ask(address: IPv4Address, check: Checker) -> Ask:
+    return Ask(address, check.port, check.path if check.kind == "HTTP_GET" else "")
 
 
 def parse(output: Iterable[str]) -> Pulse:

@@ -21,7 +21,7 @@ from cluster.pulse import parse as pulse_of
 from cluster.status import BUSY, Answers
 from facts import examination, pulse, state
 from fleet.history import read_on
-from fleet.line import Line
+from fleet.line import Answer, Line
 from fleet.session import Session
 from operations.observation import asked_of
 
@@ -126,28 +126,29 @@ class Onlooker:
             return History(unreachable=unreachable)
 
     def _one(self, name: str, *, whole: bool) -> None:
+        """Both in one question: asked for by itself, the second is a further shell to start on each of two hundred hosts."""
+        wanted = [pulse.script(self.blueprint.declaration, name)]
+        if whole:
+            wanted.append(state.script(asked_of(self.blueprint, name)))
         try:
-            line = self._session.connect(name)
-            looking = gevent.spawn(self._state, line, name) if whole else None
-            self._pulses[name] = pulse_of(line.tell(pulse.script(self.blueprint.declaration, name)).whole())
+            answer = self._session.connect(name).tell("".join(wanted))
+            # What it said until it failed is good. Without an end it is not, and that is said by `whole`, or by what reads it.
+            end = answer.lines.index(pulse.END) + 1 if pulse.END in answer.lines else len(answer.whole())
+            self._pulses[name] = pulse_of(answer.lines[:end])
             self._dead.pop(name, None)
-            if looking:
-                looking.get()
+            if whole:
+                self._state(name, answer.lines[end:], answer.failed)
         except HostError as error:
             self._lost(name, error.message)
 
-    def _state(self, line: Line, name: str) -> None:
+    def _state(self, name: str, said: tuple[str, ...], failed: str) -> None:
         """The whole state. One that cannot be had is no reason to call the host dead."""
         try:
-            found = parse("\n".join(line.tell(state.script(asked_of(self.blueprint, name))).whole()))
-        except BusyError:
+            self._states[name] = parse("\n".join(Answer(said, failed).whole()))
+        except (BusyError, HostError) as error:
             self._states.pop(name, None)
-            self._unseen[name] = BUSY
-        except HostError as error:
-            self._states.pop(name, None)
-            self._unseen[name] = error.message
+            self._unseen[name] = BUSY if isinstance(error, BusyError) else error.message
         else:
-            self._states[name] = found
             self._unseen.pop(name, None)
 
     def _lost(self, name: str, why: str) -> None:

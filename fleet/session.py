@@ -99,7 +99,7 @@ class Session:
 
     def connect(self, name: str) -> HostLine:
         """A line to this host, over the connection that it has, or a new one. Raises HostError with the reason."""
-        host = self._hosts(self._state)[name]
+        host = self._host(name)
         if not host.connected:
             try:
                 host.connect(show_errors=False, raise_exceptions=True)
@@ -110,7 +110,7 @@ class Session:
 
     def hang_up(self, name: str) -> None:
         """The connection is not good any more: the next `connect` makes a new one."""
-        host = self._hosts(self._state)[name]
+        host = self._host(name)
         if host.connected:
             host.disconnect()
 
@@ -168,7 +168,7 @@ class Session:
     def run(self, names: Iterable[str], work: Callable[[], Any]) -> dict[str, Result]:
         """Adds operations by calling `work` for each of the hosts, and executes them, side by side."""
         self._renew()
-        hosts = {name: self._hosts(self._state)[name] for name in names}
+        hosts = {name: self._host(name) for name in names}
         self._state.set_stage(StateStage.Prepare)
         with ctx_state.use(self._state):
             for host in hosts.values():
@@ -215,6 +215,7 @@ class Session:
         config = Config(CONNECT_TIMEOUT=self._connect_limit, FAIL_PERCENT=100)  # type: ignore[no-untyped-call]
         state = State(inventory, config, check_for_changes=False)
         state.set_stage(StateStage.Connect)
+        self._names = {observation.name_of(host): host.name for host in inventory}
         return state
 
     def _renew(self) -> None:
@@ -230,6 +231,11 @@ class Session:
     @staticmethod
     def _hosts(state: State) -> dict[str, Host]:
         return {observation.name_of(host): host for host in state.inventory}
+
+    def _host(self, name: str) -> Host:
+        # Not by way of all: of many hosts each is asked for one by one.
+        found: Host = self._state.inventory.get_host(self._names[name])
+        return found
 
 
 def _move_connection(old: Host, new: Host) -> None:

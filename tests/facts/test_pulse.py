@@ -11,7 +11,7 @@ import pytest
 
 from cluster.pulse import Ask, Pulse, parse
 from cluster.reading import read
-from facts.pulse import script
+from facts.pulse import _ask, script
 from tests.cluster.sample import LAB
 from tests.operations.bare import Bare
 
@@ -76,6 +76,28 @@ def test_a_service_that_says_nothing_holds_nobody_up() -> None:
         seen = looked(on_this_machine(f'check = "http"\ncheck_port = {port}'))
     assert seen.answers[Ask(IPv4Address("127.0.0.1"), port, "/")] == "no answer within 1 s"
     assert seen.answers[Ask(IPv4Address("127.0.0.3"), port, "/")] == "Connection refused"
+
+
+@pytest.mark.process
+def test_many_silent_ones_cost_no_more_time_than_one_and_each_is_told_once(health_service: int) -> None:
+    """A whole crowd in one second, among them one that answers."""
+    with create_server(("0.0.0.0", 0), backlog=200) as listener:
+        port = listener.getsockname()[1]
+        asked = [f"127.0.1.{n} {port} /" for n in range(1, 100)]
+        done = subprocess.run(
+            ["dash", "-c", f"{_ask()}\nask_all"],
+            input="\n".join([*asked, f"127.0.0.1 {health_service} /", ""]),
+            capture_output=True,
+            text=True,
+            check=False,  # timeout's own word, that some were late
+        )
+    answers = sorted(done.stdout.splitlines())
+    assert answers == sorted(
+        [
+            *(f"{each} no answer within 1 s" for each in asked),
+            f"127.0.0.1 {health_service} / 503 not Synced: Joined (wsrep_local_state 3)",
+        ]
+    )
 
 
 @pytest.mark.namespace

@@ -80,8 +80,8 @@ class Host:
         self.program("ip", f"cat <<'END'\n{addresses}END")
         self.program("systemctl", f"exit {0 if self.runs else 3}")
         self.program("ipvsadm", f"printf %s '{self.daemons}'")
-        # What `ask` runs: bash would connect to a lab's address.
-        self.program("timeout", f"echo '{self.answer}'")
+        # What `ask_all` runs: bash would connect to a lab's address.
+        self.program("timeout", f"while read -r asked; do echo \"$asked\" '{self.answer}'; done")
         text = self.root / TEXT.lstrip("/")
         text.parent.mkdir(parents=True, exist_ok=True)
         (program,) = (file for file in part(self.form).files if file.path.endswith("/metrics"))
