@@ -123,7 +123,9 @@ def ssh(host: Host, command: Command = None, *, name: Name = "lab") -> None:
     Example:  lbctl lab ssh lb1
               lbctl lab ssh lb1 ipvsadm -Ln
     """
-    _become(_lab(name).ssh_argv(host, command or ()))
+    # As for ssh itself: what follows "--" is the command.
+    words = command[1:] if command and command[0] == "--" else command
+    _become(_lab(name).ssh_argv(host, words or ()))
 
 
 @app.command(context_settings=_PASSED_ON)

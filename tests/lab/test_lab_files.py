@@ -11,7 +11,9 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+import cli.lab
 from cluster.errors import RefusedError, RequestError
 from cluster.vocabulary import BootFiles
 from lab import galera, host, image, machine, recipe, shell
@@ -219,3 +221,12 @@ def test_a_lock_is_held_by_one_and_freed_when_its_holder_dies(tmp_path: Path) ->
         path.unlink()  # as `down` does
         with locked(path, what="the lab", seconds=0):
             pass
+
+
+@pytest.mark.parametrize("words", [["ipvsadm", "-Ln"], ["--", "ipvsadm", "-Ln"]])
+def test_a_command_there_is_given_as_to_ssh(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    became: list[list[str]] = []
+    monkeypatch.setattr(cli.lab, "_become", became.append)
+    monkeypatch.setattr(Lab, "ssh_argv", lambda _, host, command: [host, *command])
+    assert CliRunner().invoke(cli.lab.app, ["ssh", "lb1", *words]).exit_code == 0
+    assert became == [["lb1", "ipvsadm", "-Ln"]]
