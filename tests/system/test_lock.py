@@ -151,7 +151,10 @@ def test_ctrl_c_lets_go_of_the_lock_and_says_so_in_the_history(cluster: Cluster)
     settled(cluster, Mode.DR)
     with at_work(cluster, Mode.TUN) as first:
         first.send_signal(signal.SIGINT)
-        assert first.wait(PATIENCE * 4) == Exit.INTERRUPTED  # when its step is finished
+        wait_until(lambda: "stops when this step is finished" in (cluster.folder / "first.log").read_text(), "it heard")
+        assert locked(cluster) == ["lb1", "lb2"]
+        cluster.on("db1", RELEASE)
+        assert first.wait(PATIENCE * 4) == Exit.INTERRUPTED
         assert locked(cluster) == []
         assert changes(cluster)[-1]["result"] == "interrupted"
     assert "interrupted: " in (cluster.folder / "first.log").read_text()
