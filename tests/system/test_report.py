@@ -147,5 +147,7 @@ def test_a_failover_while_it_looks_and_in_the_history(served: Cluster) -> None:
     assert re.search(rf"failover: (nobody|{old}|{old} and {new}|{new} and {old}) → {new} active", seen), seen
     assert f"active director {new}" in seen
     assert f"{new} answers ARP for 10.0.0.10" in seen
-    assert re.search(rf"2 failover {old} to {new} ✓ done .* UTC · \S+@\S+ · took \d+ s", seen)
-    assert f"Since then: change 2, failover {old} to {new}." in seen
+    # Earlier tests on this lab may have made changes, too.
+    change = re.search(rf"(\d+) failover {old} to {new} ✓ done .* UTC · \S+@\S+ · took \d+ s", seen)
+    assert change, seen
+    assert f"Since then: change {change[1]}, failover {old} to {new}." in seen
