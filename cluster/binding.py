@@ -60,8 +60,11 @@ def _judged(part: Part, missing: Sequence[Listener], seen: HostState) -> Refusal
         return Refusal(f"{next(iter(programs), '') or 'the server'} {refused}: have it listen there, too")
     bind, addresses = seen.bind, seen.bind.addresses
     if ANYWHERE not in addresses and not {m.address for m in missing} <= addresses:
-        wanted = (*(listener.address for listener in here), *(m.address for m in missing))
-        return Refusal(f"MySQL {refused}: {_line_to_change(bind, wanted)}")
+        # In the order in which they were told: without wsrep_node_address Galera takes the first for the node's own.
+        wanted = (*bind.listed, *sorted(listener.address for listener in here), *(m.address for m in missing))
+        own = "; set wsrep_node_address, too, if it is not: Galera takes the first address for the node's own"
+        galera = own if seen.galera.get("wsrep_on") == "ON" else ""
+        return Refusal(f"MySQL {refused}: {_line_to_change(bind, wanted)}{galera}")
     restart = f"restart {bind.unit or 'MySQL'}: it {refused}, which its bind-address ({bind.place or 'default'}) names"
     if reason := _hands_off(part, bind, seen):
         return Refusal(f"{restart}. Not done here: {reason}")
@@ -70,8 +73,8 @@ def _judged(part: Part, missing: Sequence[Listener], seen: HostState) -> Refusal
 
 def _hands_off(part: Part, bind: SeenBind, seen: HostState) -> str | None:
     """Why it is not ours to restart."""
-    if not all(listener.restart for listener in part.listeners):
-        return 'mysql.restart is "never". One server after another, each Synced before the next'
+    if reason := _not_meant(part, seen):
+        return reason
     if bind.unit is None:
         return "it runs in no service of systemd"
     if seen.database != "up":
@@ -82,6 +85,17 @@ def _hands_off(part: Part, bind: SeenBind, seen: HostState) -> str | None:
     lost = bind.addresses - seen.local - {listener.address for listener in part.listeners} - {ANYWHERE}
     if away := [address for address in lost if not address.is_loopback]:
         return f"its list also names {_list(away)}, which this host does not have, and so it would not start again"
+    return None
+
+
+def _not_meant(part: Part, seen: HostState) -> str | None:
+    if not all(listener.restart for listener in part.listeners):
+        return 'mysql.restart is "never". One server after another, each Synced before the next'
+    if seen.galera.get("wsrep_on") == "ON" and any(listener.alone for listener in part.listeners):
+        return (
+            "the only other server would be the donor when it comes back, and out of rotation as long. Restart it in a quiet "
+            "hour, or set clustercheck.serve_donor = true if donors can serve (mariabackup)"
+        )
     return None
 
 

@@ -107,7 +107,11 @@ class _Reasons:
         yield from (("user", u, f"create system user {u}") for u in self.part.users if u not in self.seen.users)
         for user in self.part.database_users:
             # A server that is down cannot be asked; Galera brings the user from the others.
-            if self.seen.database == "up" and user not in self.seen.database_users:
+            if (
+                self.seen.database == "up"
+                and self.seen.database_users is not None
+                and user not in self.seen.database_users
+            ):
                 yield "database user", user, f"create database user {user}@localhost (unix_socket, no rights)"
 
     def devices(self) -> Iterator[Found]:
@@ -194,7 +198,7 @@ class _Leftovers:
     def users(self) -> Iterator[Found]:
         """After the service that runs as one of them."""
         for user in self.part.database_users:
-            if user in self.seen.database_users and not self._wanted("database_users", user):
+            if user in (self.seen.database_users or ()) and not self._wanted("database_users", user):
                 yield "database user", user, f"remove database user {user}@localhost"
         for user in self.part.users:
             if user in self.seen.users and not self._wanted("users", user):

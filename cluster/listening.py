@@ -41,10 +41,18 @@ class SeenBind:
         """Those of its list that are IPv4 addresses: names are not looked up. ANYWHERE stands for all."""
         if self.told is None:
             return frozenset()
-        words = [word.strip() for word in self.told.split(",")]
-        if not self.told or {"*", "::", "0.0.0.0"} & set(words):  # noqa: S104 (as above)
+        if not self.told or {"*", "::", "0.0.0.0"} & set(self._words):  # noqa: S104 (as above)
             return frozenset({ANYWHERE})
-        return frozenset(IPv4Address(word) for word in words if _is_ipv4(word))
+        return frozenset(self.listed)
+
+    @property
+    def listed(self) -> tuple[IPv4Address, ...]:
+        """The same in the order in which they are written."""
+        return tuple(IPv4Address(word) for word in self._words if _is_ipv4(word))
+
+    @property
+    def _words(self) -> list[str]:
+        return [word.strip() for word in (self.told or "").split(",")]
 
 
 def _is_ipv4(word: str) -> bool:

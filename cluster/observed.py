@@ -120,7 +120,8 @@ class HostState:
     routes: frozenset[Route] = frozenset()
     chains: tuple[Chain, ...] = ()
     units: Mapping[str, SeenUnit] = field(default_factory=dict)
-    database_users: frozenset[str] = frozenset()
+    database_users: frozenset[str] | None = frozenset()
+    """Of those that are asked about; None where the database answers, and does not say (a node that is cut off)."""
     database: str = ""
     """"up", "down", or "" where it was not asked."""
     galera: Mapping[str, str] = field(default_factory=dict)
@@ -207,6 +208,8 @@ def _state(sections: Mapping[str, list[str]]) -> HostState:
     networkd = units.get(NETWORKD)
     network_file = next((w[1] for w in words("boot") if w[0] == "networkd"), "") if networkd and networkd.active else ""
     ifupdown = BootFiles.IFUPDOWN if ["ifupdown"] in words("boot") else None
+    database = "".join(sections.get("database", [])).strip()
+    unknown = database == "up" and "database-users" not in sections
     return HostState(
         files=_files(words("files"), words("guards")),
         half_written=frozenset(w[0] for w in words("half-written")),
@@ -226,8 +229,8 @@ def _state(sections: Mapping[str, list[str]]) -> HostState:
         routes=frozenset(_route(route) for route in routes if _is_ours(route)),
         chains=_chains(sections.get("chains", [])),
         units=units,
-        database_users=frozenset(w[0] for w in words("database-users")),
-        database="".join(sections.get("database", [])).strip(),
+        database_users=None if unknown else frozenset(w[0] for w in words("database-users")),
+        database=database,
         galera={w[0]: w[1] for w in words("galera") if len(w) > 1},
         listeners=listeners(words("listening")) if "listening" in sections else None,
         bind=bind(sections.get("bind", [])),
@@ -288,7 +291,8 @@ def _rule(rule: Mapping[str, Any]) -> Rule:
     table = str(rule.get("table", 0))
     return Rule(
         preference=int(rule["priority"]),
-        table={"local": 255, "main": 254, "default": 253}.get(table) or int(table),
+        # One that somebody gave a name (rt_tables) is none of ours.
+        table={"local": 255, "main": 254, "default": 253}.get(table) or (int(table) if table.isdigit() else 0),
         source=IPv4Address(source) if source and source not in {"all", "default"} and "srclen" not in rule else None,
         protocol=rule.get("ipproto"),
         source_port=int(rule["sport"]) if "sport" in rule else None,

@@ -133,6 +133,8 @@ class Listener:
     """It is known to be MySQL: its health is asked of clustercheck."""
     restart: bool
     """It may be restarted where that is all it needs (mysql.restart)."""
+    alone: bool = False
+    """Fewer than two others serve, and none while it is a donor: of a Galera node that comes back another one is."""
 
 
 @dataclass(frozen=True)

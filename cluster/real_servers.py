@@ -65,14 +65,16 @@ class RealServerParts(Kit):
         """dr and tun leave a packet's target as it is, the VIP; nat and checks of the port go to the server's own address."""
         may_restart = self.declaration.mysql.restart == "needed"
         own = self.declaration.real_server[name].address
+        others = [server for other, server in self.declaration.real_server.items() if other != name and server.share]
+        alone = len(others) < 2 and not self.declaration.clustercheck.serve_donor  # noqa: PLR2004 (one may be the donor)
         for service in self.declaration.service.values():
             if service.protocol == "udp":
                 continue
             mysql = service.check.clustercheck_path is not None
             if service.vip and modes & {Mode.DR, Mode.TUN}:
-                yield Listener(service.vip, service.port, mysql, may_restart)
+                yield Listener(service.vip, service.port, mysql, may_restart, alone)
             if Mode.NAT in modes or service.check is Check.TCP:
-                yield Listener(own, service.server_port or service.port, mysql, may_restart)
+                yield Listener(own, service.server_port or service.port, mysql, may_restart, alone)
 
     def _keepalive(self) -> Part:
         # Kernel: Documentation/networking/ip-sysctl.rst. For sockets that ask for it: MySQL's and MariaDB's do.

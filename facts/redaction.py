@@ -5,10 +5,10 @@ import re
 _KEYWORDS = ("auth_pass", "password")
 _EITHER = r"\|".join(_KEYWORDS)
 
-SED = rf"s/\({_EITHER}\)\([ =][ =]*\).*/\1\2***/"
+SED = rf"s/\({_EITHER}\)\([[:space:]=][[:space:]=]*\).*/\1\2***/"
 """For sed: what stands after a password's keyword becomes ***."""
 
-_PYTHON = re.compile(rf"({'|'.join(_KEYWORDS)})([ =]+).*")
+_PYTHON = re.compile(rf"({'|'.join(_KEYWORDS)})([ \t=]+).*")
 
 
 def redacted(text: str) -> str:

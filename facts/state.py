@@ -268,6 +268,8 @@ def _sockets(asked: Question) -> Iterator[Section]:
 
 # Only where MySQL listens at single addresses: what it was told, and where that is written. It is asked itself, because which
 # files and groups it reads depends on its version; of all that it says (passwords, too) only the address leaves the host.
+# Anybody may have a program of that name listen somewhere. So it is run as whom it runs as already, with an environment of ours
+# and with words that cannot be more than one, and one that listens at IPv6 addresses only is passed over.
 _BIND = r"""\
 printf '#listening\n%s\n#bind\n' "$l"
 case $l in
@@ -275,10 +277,11 @@ case $l in
   *' 0.0.0.0:'[0-9]*users:*users:*|*' *:'[0-9]*users:*users:*) p=x;; *' 0.0.0.0:'[0-9]*|*' *:'[0-9]*) p=;;
   *'"mariadbd"'*|*'"mysqld"'*) p=x;; *) p=;;
 esac
-[ -z "$p" ] || p=$(echo "$l" | grep -vE ' (0\.0\.0\.0|\*):[0-9]' |
+[ -z "$p" ] || p=$(echo "$l" | grep -vE ' (0\.0\.0\.0|\*):[0-9]' | grep -E ' (\[::ffff:)?[0-9.]+]?(%[^ ]*)?:[0-9]' |
   sed -nE 's/.*\(\("(mariadbd|mysqld)",pid=([0-9]+).*/\2/p' | head -n 1)
 if [ -n "$p" ]; then
-  sed -n 's|.*/|unit |p;q' /proc/$p/cgroup
+  # A user's own manager may call its services as it likes.
+  read -r g </proc/$p/cgroup; case $g in */user.slice/*) echo unit;; *) echo "unit ${g##*/}";; esac
   a=$(tr '\0' '\n' </proc/$p/cmdline)
   echo "$a" | sed -nE '/^--bind[-_]address$/{n;s/^/argument /p;}; s/^--(loose[-_])?bind[-_]address=/argument /p'
   # Which files and groups it reads. Only options that it takes with =, and none that it does not know: after any other one it
@@ -286,7 +289,12 @@ if [ -n "$p" ]; then
   d=$(echo "$a" | grep -E '^--defaults-(file|extra-file|group-suffix)=')
   e=$(tr '\0' '\n' </proc/$p/environ | grep -E '^(MYSQL|MARIADB)_GROUP_SUFFIX=')
   if echo "$a" | grep -qx -e --no-defaults; then o=; d=--defaults-file=/dev/null; echo asked
-  else o=$(env $e HOME=/nonexistent timeout 10 /proc/$p/exe $d --print-defaults 2>/dev/null) && echo asked; fi
+  elif printf '%s\n' "$d" "$e" | grep -q '[^A-Za-z0-9/._=+:@,-]'; then o= d=
+  else
+    u=$(stat -c '--reuid=%u --regid=%g' /proc/$p) m=$(readlink /proc/$p/exe) # (deleted): it was upgraded since
+    o=$(timeout 10 setpriv $u --clear-groups env -i PATH="$PATH" HOME=/nonexistent $e \
+      "${m% (deleted)}" $d --print-defaults 2>/dev/null) && echo asked
+  fi
   echo "$o" | sed 's/ --/\n--/g' |
     sed -nE 's/^--(loose[-_])?bind[-_]address=/default /p'
   f=$(echo "$d" | sed -n 's/^--defaults-file=//p')
@@ -305,18 +313,21 @@ fi"""
 
 
 def _database(asked: Question) -> str:
-    """Prints up and the users that are there, or down."""
+    """Prints up, how the node is, and the users that are there; or down.
+
+    A node that is cut off or not ready answers SHOW, and nothing that reads a table or begins with SELECT.
+    """
     users = ",".join(f"'{user}'" for user in asked.database_users)
     # The names are our own constants. The mark in the answer begins the next section.
     there = f"SELECT User FROM mysql.user WHERE User IN ({users}) AND Host='localhost'"  # noqa: S608
     galera = "'wsrep_cluster_status','wsrep_local_state','wsrep_ready'"
     query = (
-        f"SELECT '#database-users' UNION ALL {there}; SELECT '#galera'; SHOW GLOBAL VARIABLES LIKE 'wsrep_on'; "
-        f"SHOW GLOBAL STATUS WHERE Variable_name IN ({galera})"
+        f"SHOW GLOBAL VARIABLES LIKE 'wsrep_on'; SHOW GLOBAL STATUS WHERE Variable_name IN ({galera}); "
+        f"SELECT '#database-users' UNION ALL {there}"
     )
     socket = quote(asked.database_socket)
     return (
         f"if [ -S {socket} ] && c=$(command -v mariadb || command -v mysql) && "
-        f"a=$(timeout 3 $c --no-defaults --connect-timeout=2 -S {socket} -BNe {quote(query)} 2>/dev/null); "
-        'then echo up; echo "$a"; else echo down; fi'
+        f"{{ a=$(timeout 3 $c --no-defaults --connect-timeout=2 -S {socket} -BNe {quote(query)} 2>/dev/null); "
+        '[ -n "$a" ]; }; then echo up; echo \'#galera\'; echo "$a"; else echo down; fi'
     )

@@ -9,7 +9,7 @@ from functools import partial
 
 from pyinfra import host as current
 from pyinfra import logger
-from pyinfra.api import FunctionCommand, Host, State, StringCommand, operation
+from pyinfra.api import FunctionCommand, Host, State, operation
 
 from cluster.binding import not_synced, why_not_restarted_now
 from cluster.difference import Action, by_things
@@ -19,7 +19,7 @@ from cluster.vocabulary import Mode
 from operations import observation
 from operations.commands import RESTART_LIMIT, script
 from operations.inventory import directors, members, states
-from operations.rotation import come_back, in_rotation, leave, out_of_rotation
+from operations.rotation import come_back, in_rotation, leave, out_of_rotation, told
 from operations.thing import SETTLE, Commands, fails_alone, settled, watched
 
 LEAVE = 10
@@ -43,10 +43,7 @@ def restarted(modes: Iterable[Mode], *, writers: bool) -> Commands:
     served_by = in_rotation(current)
     yield FunctionCommand(_all_are_well, (), {})
     yield FunctionCommand(_left, (), {})
-    try:
-        yield StringCommand(f"timeout {RESTART_LIMIT + 60} sh -s", _stdin=script(missing))
-    finally:
-        observation.forget(current)
+    yield FunctionCommand(_began_anew, (script(missing),), {})
     wanted = frozenset(modes)
 
     def lacking(where: Host) -> str | None:
@@ -75,7 +72,7 @@ def _all_are_well(state: State, host: Host) -> bool:
 
 def _not_now(where: Host) -> str | None:
     for other in (*members(where, "real_servers"), *directors(where)):
-        observation.forget(other)
+        observation.ask_again(other)
     declared, name = observation.blueprint(where).declaration.real_server, observation.name_of(where)
     own = declared[name].address
     sending = [state for state in states(where, "directors").values() if state and own in state.receiving]
@@ -95,6 +92,18 @@ def _left(state: State, host: Host) -> bool:
     leave(host)
     watched(host, there, LEAVE)
     return True
+
+
+def _began_anew(state: State, host: Host, text: str) -> bool:
+    """Restarted, if the others are still well: while clients left another one may have gone. Else directors send here again."""
+    del state
+    why = _not_now(host)
+    failed = f"MySQL is not restarted: {why}" if why else told(host, text, RESTART_LIMIT + 30)
+    if failed:
+        host.log_styled(failed, fg="red", log_func=logger.error)
+        if why or watched(host, lambda where: not_synced(observation.seen(where)), SETTLE) is None:
+            come_back(host)
+    return not failed
 
 
 def _taken_back(state: State, host: Host) -> bool:

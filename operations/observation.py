@@ -102,6 +102,12 @@ def forget(host: Host) -> None:
     _memory(host).state = None
 
 
+def ask_again(host: Host) -> None:
+    """Also if it gave no answer: whoever waits for it asks until its own patience ends."""
+    memory = _memory(host)
+    memory.state = memory.silent = None
+
+
 def footprint(host: Host, modes: Iterable[Mode]) -> Footprint:
     return blueprint(host).footprint(name_of(host), frozenset(modes), seen(host))
 

@@ -67,15 +67,23 @@ def _each_director(host: Host, mends: Callable[[Weights, HostState], Iterable[Me
 
 
 def _run(director: Host, mends: Iterable[Mend]) -> bool:
-    """By the same kind of script as any change. Not a command of an operation: those are their own host's."""
     text = script([Difference(Thing.KEEPALIVED, Action.BUILD, mend, "table", "") for mend in mends])
-    defaults, _ = pop_global_arguments(director.state, director, {})
+    return told(director, text, _LIMIT) == ""
+
+
+def told(host: Host, text: str, seconds: int) -> str:
+    """Has a host run a script that changes it, in so many seconds; why it failed, or "".
+
+    As any change, but not as a command of an operation: those are their own host's, and after one that fails nothing follows.
+    """
+    defaults, _ = pop_global_arguments(host.state, host, {})
     arguments = {key: value for key, value in defaults.items() if key in CONNECTOR_ARGUMENT_KEYS}
-    arguments |= {"_stdin": text, "_timeout": _LIMIT + WAIT + 30}
+    arguments |= {"_stdin": text, "_timeout": seconds + WAIT + 30}
     try:
-        done, _ = director.run_shell_command(StringCommand(f"timeout -k 10 {_LIMIT + WAIT} sh -s"), **arguments)
-    except (OSError, SSHException):
-        return False
+        done, output = host.run_shell_command(StringCommand(f"timeout -k 10 {seconds + WAIT} sh -s"), **arguments)
+    except (OSError, SSHException) as error:
+        return str(error) or type(error).__name__
     finally:
-        observation.forget(director)
-    return done
+        observation.forget(host)
+    said = "\n".join(line for line in output.stderr_lines if line.strip())
+    return "" if done else said or "it failed without a word"

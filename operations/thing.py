@@ -165,8 +165,11 @@ def watched(host: Host, lacking: Callable[[Host], str | None], seconds: float, *
     deadline = time.monotonic() + seconds
     while True:
         if anew:
-            observation.forget(host)
-        found = lacking(host)
+            observation.ask_again(host)
+        try:
+            found = lacking(host)
+        except NoAnswerError as error:  # a busy machine: it may answer the next time
+            found = error.message
         if found is None or time.monotonic() > deadline:
             return found
         anew = True

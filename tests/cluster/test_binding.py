@@ -14,6 +14,7 @@ from cluster.order import not_open
 from cluster.plan import Plan, Work, plan
 from cluster.reading import read
 from cluster.vocabulary import Mode
+from lab.topology import DATABASES
 from templates import render
 from tests.cluster.states import as_declared, director
 from tests.variants import Variant
@@ -205,3 +206,24 @@ def test_without_galera_a_server_only_has_to_be_up() -> None:
 def test_an_end_of_a_connection(text: str, end: tuple[IPv4Address, int] | None) -> None:
     """A client by IPv6 makes no server unreadable."""
     assert ipv4_end(text) == end
+
+
+def test_of_two_nodes_none_would_serve_while_one_is_the_others_donor() -> None:
+    two = Variant(Mode.DR, servers=DATABASES[:2]).blueprint
+    (refusal,) = found(server(OWN, ALL, blueprint=two), two)
+    assert refusal.action is Action.TELL
+    assert "clustercheck.serve_donor" in refusal.what
+    serving = two.declaration.clustercheck.model_copy(update={"serve_donor": True})
+    donors_serve = replace(two, declaration=two.declaration.model_copy(update={"clustercheck": serving}))
+    (restart,) = found(server(OWN, ALL, blueprint=donors_serve), donors_serve)
+    assert restart.action is Action.BUILD
+    # Without Galera a server that comes back needs nobody else.
+    (plain,) = found(replace(server(OWN, ALL, blueprint=two), galera={}), two)
+    assert plain.action is Action.BUILD
+
+
+def test_the_list_to_write_begins_with_what_it_begins_with_now() -> None:
+    """Without wsrep_node_address Galera takes the first for the node's own; `ss` lists them in any order."""
+    (refusal,) = found(server("127.0.0.1,10.0.0.1", "10.0.0.1,127.0.0.1"))
+    assert "the list 10.0.0.1,127.0.0.1,10.0.0.10,10.0.0.11)" in refusal.what
+    assert "wsrep_node_address" in refusal.what

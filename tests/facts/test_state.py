@@ -1,5 +1,6 @@
 """The state of a host: what real machines printed (captured/), cut short and garbled, and the script that asks."""
 
+import os
 import subprocess
 import time
 from ipaddress import IPv4Address
@@ -17,7 +18,7 @@ from cluster.listening import SeenListener
 from cluster.observed import BusyError, HostState, SeenFile, UnreadableStateError, parse
 from cluster.parts import Address, Route, Rule
 from cluster.vocabulary import Mode
-from facts.state import State, look, script
+from facts.state import _BIND, State, look, script
 from operations.observation import asked_of
 from tests.operations.bare import Bare
 from tests.variants import MATRIX, SPECIAL, Variant
@@ -65,9 +66,18 @@ def test_a_director() -> None:
     assert state.modes == {Mode.DR}
 
 
+def test_a_rule_of_somebodys_whose_table_has_a_name() -> None:
+    """/etc/iproute2/rt_tables."""
+    rule = '{"priority":32000,"src":"10.0.0.1","table":"isp1"},{"priority":32766'
+    assert rule.split(",{")[1] in SERVER
+    named = parse(SERVER.replace('{"priority":32766', rule))
+    assert {seen.table for seen in named.rules} - {seen.table for seen in parse(SERVER).rules} == {0}
+
+
 def test_a_real_server() -> None:
     state = parse(SERVER)
-    assert state.users == state.database_users == {"clustercheck"}
+    assert state.users == {"clustercheck"}
+    assert state.database_users == frozenset({"clustercheck"})
     assert state.database == "up"
     assert state.addresses == {address("dummy0", "10.0.0.10"), address("dummy0", "10.0.0.11")}
     assert not state.holds(IPv4Address("10.0.0.10"))  # it carries it in silence
@@ -230,3 +240,36 @@ def test_connections_and_those_about_to_be() -> None:
         said = bare.run("cat /run/test/up")
     own = IPv4Address("10.0.0.1")
     assert {(c.local, c.peer) for c in state.established} == {(own, own), (own, IPv4Address("10.0.0.77"))}, said
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"MYSQL_GROUP_SUFFIX": "_two"}, "MYSQL_GROUP_SUFFIX=_two {program} --print-defaults"),
+        ({"MYSQL_GROUP_SUFFIX": "x\nLD_PRELOAD=/evil"}, "MYSQL_GROUP_SUFFIX=x {program} --print-defaults"),
+        ({"MYSQL_GROUP_SUFFIX": "x /evil"}, ""),
+    ],
+)
+@pytest.mark.process
+def test_a_program_that_is_asked_what_it_was_told_runs_as_whom_it_ran(
+    environment: dict[str, str], words: str, tmp_path: Path
+) -> None:
+    """Anybody can have a program of that name listen."""
+    (tmp_path / "timeout").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "timeout").chmod(0o755)
+    path, program = f"{tmp_path}:/usr/bin:/bin", os.path.realpath("/usr/bin/sleep")
+    with subprocess.Popen([program, "60"], env=environment, user=65534, group=65534) as process:
+        line = f'LISTEN 0 80 10.0.0.3:3306 0.0.0.0:* users:(("mariadbd",pid={process.pid},fd=27))'
+        done = subprocess.run(
+            ["dash", "-c", f"l='{line}'\n{_BIND.replace('o=$(', 'echo $(')}"],
+            env={"PATH": path, "LC_ALL": "C"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        process.kill()
+    said = [said for said in done.stdout.splitlines() if said.startswith("10 ")]
+    wanted = "10 setpriv --reuid=65534 --regid=65534 --clear-groups env -i "
+    wanted += f"PATH={path} HOME=/nonexistent {words.format(program=program)}"
+    assert said == ([wanted] if words else []), done
+    assert ("asked" in done.stdout.splitlines()) is bool(words)
