@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
+from itertools import islice
 
 from cluster.boot import device_files
 from cluster.declaration import Declaration
@@ -65,8 +66,9 @@ class RealServerParts(Kit):
         """dr and tun leave a packet's target as it is, the VIP; nat and checks of the port go to the server's own address."""
         may_restart = self.declaration.mysql.restart == "needed"
         own = self.declaration.real_server[name].address
-        others = [server for other, server in self.declaration.real_server.items() if other != name and server.share]
-        alone = len(others) < 2 and not self.declaration.clustercheck.serve_donor  # noqa: PLR2004 (one may be the donor)
+        others = (other for other, server in self.declaration.real_server.items() if other != name and server.share)
+        # Of two others one may be the donor.
+        alone = len(list(islice(others, 2))) < 2 and not self.declaration.clustercheck.serve_donor  # noqa: PLR2004 (two)
         for service in self.declaration.service.values():
             if service.protocol == "udp":
                 continue

@@ -89,9 +89,16 @@ def _missing(wanted: dict[Ask, list[str]]) -> Iterator[str]:
 
 def _server(declaration: Declaration, host: str) -> Iterator[tuple[str, str]]:
     ports = sorted({service.server_port or service.port for service in declaration.service.values()})
-    yield "listening", f"ss -Hltn '( {' or '.join(f'sport = :{port}' for port in ports)} )'"
-    own = "".join(_question(ask, "127.0.0.1") for ask in own_asks(declaration, host))
-    yield "answers", f"ask={own}\n{_ASK}"
+    own = own_asks(declaration, host)
+    asked = sorted({*ports, *(ask.port for ask in own)})
+    yield "listening", f"l=$(ss -Hltn '( {' or '.join(f'sport = :{port}' for port in asked)} )'); echo \"$l\""
+    # Where nobody listens no program is started to be told so.
+    questions = (
+        f"case $l in *:{ask.port}' '*) ask=$ask{_question(ask, '127.0.0.1')} ;; "
+        f"*) echo 127.0.0.1 {ask.port} {quote(ask.path)} Connection refused ;; esac"
+        for ask in own
+    )
+    yield "answers", "\n".join(["ask=", *questions, _ASK])
 
 
 def _question(ask: Ask, instead: str = "") -> str:
