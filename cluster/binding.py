@@ -63,7 +63,7 @@ def _judged(part: Part, missing: Sequence[Listener], seen: HostState) -> Refusal
         # In the order in which they were told: without wsrep_node_address Galera takes the first for the node's own.
         wanted = (*bind.listed, *sorted(listener.address for listener in here), *(m.address for m in missing))
         own = "; set wsrep_node_address, too, if it is not: Galera takes the first address for the node's own"
-        galera = own if seen.galera.get("wsrep_on") == "ON" else ""
+        galera = own if _in_galera(seen) else ""
         return Refusal(f"MySQL {refused}: {_line_to_change(bind, wanted)}{galera}")
     restart = f"restart {bind.unit or 'MySQL'}: it {refused}, which its bind-address ({bind.place or 'default'}) names"
     if reason := _hands_off(part, bind, seen):
@@ -91,7 +91,7 @@ def _hands_off(part: Part, bind: SeenBind, seen: HostState) -> str | None:
 def _not_meant(part: Part, seen: HostState) -> str | None:
     if not all(listener.restart for listener in part.listeners):
         return 'mysql.restart is "never". One server after another, each Synced before the next'
-    if seen.galera.get("wsrep_on") == "ON" and any(listener.alone for listener in part.listeners):
+    if _in_galera(seen) and any(listener.alone for listener in part.listeners):
         return (
             "the only other server would be the donor when it comes back, and out of rotation as long. Restart it in a quiet "
             "hour, or set clustercheck.serve_donor = true if donors can serve (mariabackup)"
@@ -137,11 +137,15 @@ def not_synced(state: HostState) -> str | None:
     """Why not, by clustercheck's criteria (Galera: "Checking the Node Status"). Without Galera it only has to be up."""
     if state.database != "up":
         return "MySQL does not answer"
-    if state.galera.get("wsrep_on", "OFF") != "ON":
+    if not _in_galera(state):
         return None
     wanted = {"wsrep_cluster_status": "Primary", "wsrep_local_state": "4", "wsrep_ready": "ON"}
     found = ((key, state.galera.get(key, "not known"), value) for key, value in wanted.items())
     return next((f"{key} is {value}, not {good}" for key, value, good in found if value != good), None)
+
+
+def _in_galera(state: HostState) -> bool:
+    return state.galera.get("wsrep_on") == "ON"
 
 
 def _list(addresses: Iterable[IPv4Address]) -> str:

@@ -66,7 +66,7 @@ class Pulse:
     """What health checks are told: "200 Synced", "503 not Synced: …", "connection refused". A director asks only for servers
     that are not in its table, a real server asks itself."""
     listening: frozenset[int] | None = None
-    """Real servers: the services' ports at which somebody listens; None where it was not asked."""
+    """Real servers: ports at which somebody listens, of the services' and the health service's; None where it was not asked."""
     lock: SeenLock | None = None
     history: tuple[str, ...] = ()
     """The last change, for `cluster.history.history`."""

@@ -5,15 +5,15 @@ It does not go through pyinfra's operations and facts: a host that does not answ
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import gevent
 from paramiko import SSHException
-from pyinfra.api import Host, State, StringCommand
-from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
+from pyinfra.api import Host, StringCommand
 from pyinfra.api.exceptions import ConnectError
 
 from cluster.errors import HostError, LbctlError
+from operations.beside import beside_its_steps
 
 LIMIT = 15
 """Seconds that a director has for what it is told."""
@@ -51,16 +51,13 @@ Lines = Mapping[str, Line]
 class HostLine:
     """Over the connection that the steps use, too: a channel of its own."""
 
-    def __init__(self, state: State, host: Host, name: str) -> None:
-        self._state, self._host, self._name = state, host, name
+    def __init__(self, host: Host, name: str) -> None:
+        self._host, self._name = host, name
 
     def tell(self, script: str, seconds: int = LIMIT) -> Answer:
-        known, _ = pop_global_arguments(self._state, self._host, {})
-        arguments: dict[str, Any] = {key: value for key, value in known.items() if key in CONNECTOR_ARGUMENT_KEYS}
-        arguments |= {"_stdin": script, "_timeout": seconds + 5}
         try:
             good, output = self._host.connector.run_shell_command(
-                StringCommand(f"timeout -k 5 {seconds} sh -s"), **arguments
+                StringCommand(f"timeout -k 5 {seconds} sh -s"), **beside_its_steps(self._host, script, seconds + 5)
             )
         except LbctlError as error:
             return Answer(failed=error.message.removeprefix(f"{self._name}: "))

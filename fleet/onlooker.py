@@ -126,12 +126,10 @@ class Onlooker:
             return History(unreachable=unreachable)
 
     def _one(self, name: str, *, whole: bool) -> None:
-        """Both in one question: asked for by itself, the second is a further shell to start on each of two hundred hosts."""
-        wanted = [pulse.script(self.blueprint.declaration, name)]
-        if whole:
-            wanted.append(state.script(asked_of(self.blueprint, name)))
         try:
-            answer = self._session.connect(name).tell("".join(wanted))
+            # What is asked is worked out afterwards: no host that is still to be called, or is dead, waits for it.
+            line = self._session.connect(name)
+            answer = line.tell(self._question(name, whole=whole))
             # What it said until it failed is good. Without an end it is not, and that is said by `whole`, or by what reads it.
             end = answer.lines.index(pulse.END) + 1 if pulse.END in answer.lines else len(answer.whole())
             self._pulses[name] = pulse_of(answer.lines[:end])
@@ -140,6 +138,11 @@ class Onlooker:
                 self._state(name, answer.lines[end:], answer.failed)
         except HostError as error:
             self._lost(name, error.message)
+
+    def _question(self, name: str, *, whole: bool) -> str:
+        """All in one: asked for by itself, the state is a further shell to start on each of two hundred hosts."""
+        asked = pulse.script(self.blueprint.declaration, name)
+        return asked + state.script(asked_of(self.blueprint, name)) if whole else asked
 
     def _state(self, name: str, said: tuple[str, ...], failed: str) -> None:
         """The whole state. One that cannot be had is no reason to call the host dead."""

@@ -106,7 +106,7 @@ class Session:
             except ConnectError as error:
                 raise HostError(self._why(host)) from error
             self._state.activate_host(host)
-        return HostLine(self._state, host, name)
+        return HostLine(host, name)
 
     def hang_up(self, name: str) -> None:
         """The connection is not good any more: the next `connect` makes a new one."""
@@ -151,7 +151,7 @@ class Session:
         """Lines to the directors that can be asked. They stay as they are while steps are taken."""
         hosts = self._hosts(self._state)
         return {
-            name: HostLine(self._state, host, name)
+            name: HostLine(host, name)
             for name in self.blueprint.declaration.director
             if (host := hosts[name]).connected and name not in self.unreachable
         }

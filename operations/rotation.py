@@ -6,13 +6,13 @@ from functools import partial
 from paramiko import SSHException
 from pyinfra import logger
 from pyinfra.api import Host, StringCommand
-from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 
 from cluster.difference import Action, Difference
 from cluster.observed import HostState
 from cluster.parts import Thing
 from cluster.table import Mend, Weights, set_aside, taken_back, weights
 from operations import observation
+from operations.beside import beside_its_steps
 from operations.commands import WAIT, script
 from operations.inventory import directors, state_of, states
 
@@ -76,11 +76,11 @@ def told(host: Host, text: str, seconds: int) -> str:
 
     As any change, but not as a command of an operation: those are their own host's, and after one that fails nothing follows.
     """
-    defaults, _ = pop_global_arguments(host.state, host, {})
-    arguments = {key: value for key, value in defaults.items() if key in CONNECTOR_ARGUMENT_KEYS}
-    arguments |= {"_stdin": text, "_timeout": seconds + WAIT + 30}
+    limit = seconds + WAIT
     try:
-        done, output = host.run_shell_command(StringCommand(f"timeout -k 10 {seconds + WAIT} sh -s"), **arguments)
+        done, output = host.run_shell_command(
+            StringCommand(f"timeout -k 10 {limit} sh -s"), **beside_its_steps(host, text, limit + 30)
+        )
     except (OSError, SSHException) as error:
         return str(error) or type(error).__name__
     finally:
