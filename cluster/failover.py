@@ -7,10 +7,11 @@ from ipaddress import IPv4Address
 from cluster.declaration import Declaration
 from cluster.errors import RefusedError, RequestError
 from cluster.footprint import Blueprint
-from cluster.keepalived import fading
+from cluster.keepalived import checker, fading
 from cluster.observed import HostState
 from cluster.order import is_active, runs_keepalived, unsettled
 from cluster.table import spread
+from cluster.vocabulary import Mode, ReturnPath
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,19 @@ def lacks(heir: HostState, source: HostState) -> str | None:
 
     missing = sorted(receiving(source) - receiving(heir))
     return f"it does not send connections for {missing[0][0]} to {missing[0][1]} yet" if missing else None
+
+
+def untranslated_through(declaration: Declaration) -> IPv4Address | None:
+    """nat: the gateway whose next holder must not send on answers that it cannot translate (fleet.untranslated says which). None
+    where answers go to the directors' own addresses, or health checks to the services' ports on servers: what servers answer to
+    those looks the same, and they would be taken for dead.
+    """
+    if declaration.mode is not Mode.NAT or declaration.nat.return_path is ReturnPath.SNAT:
+        return None
+    services = declaration.service.values()
+    checked = {check.port for service in services if (check := checker(declaration, service))}
+    served = {service.server_port or service.port for service in services}
+    return None if checked & served else declaration.nat.gateway
 
 
 Known = frozenset[tuple[str, ...]]

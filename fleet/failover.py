@@ -16,6 +16,7 @@ from fleet.line import Answer
 from fleet.lock import Say
 from fleet.session import Session
 from fleet.sticking import clients_stick
+from fleet.untranslated import held_back
 
 RESTART_LIMIT = 90
 """Seconds for keepalived to stop, which takes as long as it forwards for its heir, and to start again."""
@@ -55,7 +56,9 @@ def prepared(
         yield known_to(session.connect(move.source), declaration)
         return
     with clients_stick(session, declaration, move, seen, say):
-        yield equal(session, declaration, move, say, force=force)
+        both = equal(session, declaration, move, say, force=force)
+        with held_back(session.connect(move.target), declaration, say):
+            yield both
 
 
 def _handed_over(session: Session, move: Move, before: Known) -> Cost:
