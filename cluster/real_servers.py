@@ -135,7 +135,7 @@ class RealServerParts(Kit):
         values = {"thing": thing, "rules": rules, "routes": routes, "chains": chains, "interface": interface}
         program = File(f"{LIBRARY}/{name}", self.render("routing.j2", values), mode=0o755)
         unit_file, unit = self.service(
-            f"lbctl-{name}", "routing.service.j2", {"program": program.path, "thing": thing}, program
+            f"lbctl-{name}", "routing.service.j2", {"program": program.path, "thing": thing, "chains": chains}, program
         )
         return Part(
             thing,

@@ -72,7 +72,7 @@ RUNBOOK = {
     Fault.GATEWAY: "nat: the server's way back leads to a director that is not active. A route to a director's own address is the how-to's with one director; with two the gateway floats. A neighbour entry that stayed is flushed.",
     Fault.REDIRECTS: "In nat on one network the director tells servers to answer clients directly, and they do: connections hang. `send_redirects` 0, on `all` and on the device.",
     Fault.FORWARDING: "`ip_forward` is 0: nat's answers end at the director. A deploy sets it.",
-    Fault.MASQUERADE: "What servers start themselves (updates, replication elsewhere) does not come back without it. A deploy replaces the chain whole.",
+    Fault.MASQUERADE: "What servers start themselves (updates, replication elsewhere) does not come back without it. lbctl-masquerade.service puts it back within ten seconds; where that does not run, a deploy starts it.",
     Fault.BOUND: "MySQL listens at listed addresses, and the service's is not among them: the server refuses. The line to change is named; `lbctl deploy` restarts one node after the other where the restart is all that is needed.",
     Fault.DATABASE_DOWN: "The server runs, MySQL does not. Directors have taken it out. Start it, and wait for Synced.",
     Fault.NOT_SYNCED: "clustercheck says why: not Synced (joining, donor, desynced), no primary component, read only. It returns by itself when the node does.",

@@ -244,12 +244,14 @@ def _remove_link(link: Link) -> str:
 
 
 def _remove_chain(chain: Chain) -> str:
-    jump = f"iptables -w 10 -t {chain.table} -D {chain.hook} -j {chain.name} 2>/dev/null || :; " if chain.hook else ""
+    # A deploy and the service that keeps the chain may both have found the jump missing, and each put one there.
+    jump = f"iptables -w 10 -t {chain.table} -D {chain.hook} -j {chain.name}"
+    jumps = f"while {jump} 2>/dev/null; do :; done; " if chain.hook else ""
     # An empty nat table still has the kernel list every connection: it goes, unless somebody else has rules in it.
     unload = "; modprobe -q -r iptable_nat 2>/dev/null || :" if chain.table == "nat" else ""
     is_there = f"if iptables -w 10 -t {chain.table} -n -L {chain.name} >/dev/null 2>&1; then"
     remove = f"iptables -w 10 -t {chain.table} -F {chain.name}; iptables -w 10 -t {chain.table} -X {chain.name}"
-    return f"{jump}{is_there} {remove}; fi{unload}"
+    return f"{jumps}{is_there} {remove}; fi{unload}"
 
 
 def _add_user(name: str) -> str:

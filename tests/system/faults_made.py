@@ -135,11 +135,16 @@ ONLY = {
             "sysctl -qw net.ipv4.conf.all.send_redirects=1 net.ipv4.conf.eth0.send_redirects=1",
         ),
         Made(Fault.FORWARDING, "passive", "sysctl -qw net.ipv4.ip_forward=0"),
-        Made(Fault.MASQUERADE, "passive", "iptables -t nat -F LBCTL-MASQUERADE"),
+        Made(Fault.MASQUERADE, "passive", "systemctl stop lbctl-masquerade; iptables -t nat -F LBCTL-MASQUERADE"),
     ],
 }
 MARKED = [
-    Made(Fault.RETURN_PATH, "db1", "iptables -t mangle -F LBCTL-RETURN", name="mark missing"),
+    Made(
+        Fault.RETURN_PATH,
+        "db1",
+        "systemctl stop lbctl-return-path; iptables -t mangle -F LBCTL-RETURN",
+        name="mark missing",
+    ),
     Made(
         Fault.RETURN_PATH, "db2", "systemctl stop lbctl-return-path; ip rule del fwmark 1", name="fwmark rule missing"
     ),
