@@ -119,19 +119,40 @@ def _command(difference: Difference, checked: tuple[str, ...], database_socket: 
     return _BUILDERS[difference.kind, difference.action](difference.item)
 
 
+_UNDISTURBED = """\
+tried=0
+undisturbed() { # COMMAND…: as soon as no other apt or dpkg is at work; what it complained of is in $answer
+  while :; do
+    status=0; "$@" 2>"$said.apt" || status=$?
+    answer=$(cat "$said.apt"); rm -f "$said.apt"
+    case $status,$tried,$answer in
+      0,*|*,"$wait",*) break;;
+      *'Could not get lock'*|*'locked by another process'*) tried=$((tried + 1)); sleep 1;;
+      *) break;;
+    esac
+  done
+  [ -z "$answer" ] || echo "$answer" >&2
+  return $status
+}"""
+"""apt's own DPkg::Lock::Timeout is for dpkg's lock alone: apt gives up at once while another one fetches lists, as after each
+boot; and so does dpkg.
+"""
+
+
 def _packages(found: Iterable[Difference]) -> list[str]:
     names = [quote(d.item) for d in found if d.kind == "package"]
     if not names:
         return []
-    install = (
-        "apt-get -q -y -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confold install --no-install-recommends "
-        + " ".join(names)
-    )
+    options = "-o Dpkg::Options::=--force-confold install --no-install-recommends"
     return [
-        # A machine that lost power in the middle of an installation: dpkg's journal says so, and apt would refuse to go on.
-        'for f in /var/lib/dpkg/updates/[0-9]*; do if [ -e "$f" ]; then dpkg --force-confold --configure -a; break; fi; done',
+        _UNDISTURBED,
+        f"installed() {{ undisturbed apt-get -q -y {options} {' '.join(names)}; }}",
+        # A machine that lost power in the middle of an installation: apt says so, having waited for dpkg's lock. Only then: while
+        # another one is at work dpkg's journal is not empty either.
+        "installed || { first=$answer; undisturbed dpkg --force-confold --configure -a && "
+        "case $first in *'dpkg was interrupted'*) installed;; *) false;; esac; } ||",
         # The list of packages may be too old to find them: then, and only then, it is fetched anew.
-        f"{install} || {{ dpkg --force-confold --configure -a && apt-get -q update && {install}; }}",
+        "{ undisturbed apt-get -q update && installed; }",
     ]
 
 

@@ -222,15 +222,3 @@ def test_half_a_file_is_found_and_taken_away(bare: Bare) -> None:
     bare.run(script([found]))
     assert bare.run("ls -A /etc/sysctl.d") == ""
     assert seen(bare).half_written == frozenset()
-
-
-@pytest.mark.parametrize("interrupted", [True, False])
-def test_packages_that_were_being_installed(bare: Bare, *, interrupted: bool) -> None:
-    """dpkg's journal is not empty: apt would say "dpkg was interrupted", and stop."""
-    bare.run("ln -s recorder /usr/local/sbin/dpkg; mkdir -p /var/lib/dpkg/updates")
-    if interrupted:
-        bare.run("touch /var/lib/dpkg/updates/0003 /var/lib/dpkg/updates/0004")
-    bare.run(script([Difference(Thing.KEEPALIVED, Action.BUILD, "keepalived", "package", "")]))
-    first, *rest = bare.called()
-    assert (first == "dpkg --force-confold --configure -a") is interrupted
-    assert len(rest) == interrupted

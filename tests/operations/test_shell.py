@@ -55,7 +55,7 @@ def test_every_kind_is_in_the_script_in_its_order(form: Variant) -> None:
     blueprint = form.blueprint
     text = script(from_bare(blueprint, "db1"), database_socket="/run/mysqld/mysqld.sock")
     expected = [
-        "apt-get -q -y",
+        "installed() { undisturbed apt-get -q -y",
         "setting net.ipv4.conf.all.arp_ignore net/ipv4/conf/all/arp_ignore 1",
         "modprobe ipip",
         "ip link set tunl0 up",
