@@ -243,25 +243,31 @@ def _remove_database_user(name: str, socket: str) -> str:
     return f"$(command -v mariadb || command -v mysql) --no-defaults -S {quote(socket)} -e {quote(statement)}"
 
 
-THERE = "'File exists'"
+def _unless(*words: str) -> str:
+    return " ".join(f"unless '{each}'" for each in words)
+
+
+THERE = _unless("File exists")
 GONE = {
-    "link": "'Cannot find device'",
-    "address": "'Cannot assign requested address'",
-    "route": "'No such process'",
-    "rule": "'No such file or directory'",
+    "link": _unless("Cannot find device"),
+    "address": _unless("Cannot assign requested address", "Address not found"),
+    "route": _unless("No such process", "FIB table does not exist"),
+    "rule": _unless("No such file or directory"),
 }
-"""iproute2's words where there is nothing to remove (netlink's errors ENODEV, EADDRNOTAVAIL, ESRCH, ENOENT)."""
+"""iproute2's words where there is nothing to remove (netlink's errors ENODEV, EADDRNOTAVAIL, ESRCH, ENOENT), and the kernel's
+own, which iproute2 says instead where the kernel has some (Linux 6.18: of an address, and of a table that never had a route).
+"""
 
 
 def _add_link(link: Link) -> str:
-    add = f"ip link show dev {link.name} >/dev/null 2>&1 || unless {THERE} ip link add {link.name} type dummy; "
+    add = f"ip link show dev {link.name} >/dev/null 2>&1 || {THERE} ip link add {link.name} type dummy; "
     create = add if link.kind == "dummy" else ""
     return f"{create}ip link set {link.name} up"
 
 
 def _remove_link(link: Link) -> str:
     remove = f"ip link del {link.name}" if link.kind == "dummy" else f"ip link set {link.name} down"
-    return f"unless {GONE['link']} {remove}"
+    return f"{GONE['link']} {remove}"
 
 
 def _remove_chain(chain: Chain) -> str:
@@ -292,11 +298,11 @@ def mended(mend: Mend) -> str:
 
 def _remove_address(address: Address) -> str:
     remove = f"ip addr del {address.address}/32 dev {address.device}"
-    return f"unless {GONE['link']} unless {GONE['address']} {remove}"
+    return f"{GONE['link']} {GONE['address']} {remove}"
 
 
 def _rule(verb: str, harmless: str) -> Callable[[Rule], str]:
-    return lambda rule: f"unless {harmless} ip rule {verb} {show_rule(rule)}"
+    return lambda rule: f"{harmless} ip rule {verb} {show_rule(rule)}"
 
 
 _BUILDERS: dict[tuple[str, Action], Callable[..., str]] = {
@@ -315,7 +321,7 @@ _BUILDERS: dict[tuple[str, Action], Callable[..., str]] = {
     ("address", Action.BUILD): lambda a: f"ip addr replace {a.address}/32 dev {a.device}",
     ("address", Action.REMOVE): _remove_address,
     ("route", Action.BUILD): lambda route: f"ip route replace {show_route(route)}",
-    ("route", Action.REMOVE): lambda route: f"unless {GONE['route']} ip route del {show_route(route)}",
+    ("route", Action.REMOVE): lambda route: f"{GONE['route']} ip route del {show_route(route)}",
     ("rule", Action.BUILD): _rule("add", THERE),
     ("rule", Action.REMOVE): _rule("del", GONE["rule"]),
     ("chain", Action.BUILD): lambda chain: render("chain.j2", {"chain": chain}).rstrip("\n"),

@@ -3,13 +3,14 @@
 import subprocess
 import time
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 
 import pytest
 
 from cluster.difference import Action, Difference, differences
 from cluster.footprint import ALL_MODES, Blueprint
 from cluster.observed import BusyError, HostState, parse
-from cluster.parts import LOCK, File, Rule, Thing, staged_path
+from cluster.parts import LOCK, Address, File, Link, Route, Rule, Thing, staged_path
 from cluster.vocabulary import Mode
 from facts.state import script as look
 from operations.commands import script
@@ -132,6 +133,23 @@ def test_every_script_can_be_run_twice(bare: Bare) -> None:
     for _ in range(2):
         bare.run(script(leftovers))
     assert held(differences((), KNOWN, seen(bare))) == []
+
+
+NEVER_THERE = {
+    "address": Address("eth0", IPv4Address("10.0.0.10")),
+    "address of no device": Address("nowhere", IPv4Address("10.0.0.10")),
+    "link": Link("nowhere", "dummy"),
+    "link that stays": Link("nowhere", "ipip"),
+    "route": Route(254, "10.9.0.0/16", "eth0"),
+    "route of a table that never had one": Route(4711, "default", "eth0"),
+    "rule": Rule(preference=4711, table=4711, source=None),
+}
+
+
+@pytest.mark.parametrize("kind", NEVER_THERE)
+def test_what_is_gone_is_removed(bare: Bare, kind: str) -> None:
+    """iproute2 says it in its own words or, where the kernel has some, in the kernel's."""
+    bare.run(script([Difference(Thing.RETURN_PATH, Action.REMOVE, NEVER_THERE[kind], kind.split(maxsplit=1)[0], "")]))
 
 
 def test_a_failure_that_is_none_of_the_harmless_ones_is_one(bare: Bare) -> None:

@@ -13,7 +13,7 @@ from cluster.observed import HostState, parse
 from cluster.parts import File, Thing, Unit
 from cluster.vocabulary import Mode
 from facts.state import script as look
-from operations.commands import check_script, script
+from operations.commands import GONE, check_script, script
 from operations.observation import asked_of
 from tests.cluster.states import as_declared
 from tests.operations.bare import Bare
@@ -88,8 +88,8 @@ def test_what_is_removed_is_removed_in_the_order_that_hurts_nobody() -> None:
     expected = [
         "systemctl -q --no-reload disable --now lbctl-return-path.service",
         "unless 'No such file or directory' ip rule del pref 100",
-        "unless 'No such process' ip route del default via 10.0.0.12",
-        "unless 'Cannot find device' unless 'Cannot assign requested address' ip addr del 10.0.0.10/32 dev dummy0",
+        "unless 'No such process' unless 'FIB table does not exist' ip route del default via 10.0.0.12",
+        f"{GONE['link']} {GONE['address']} ip addr del 10.0.0.10/32 dev dummy0",
         "unless 'Cannot find device' ip link del dummy0",
         "unless 'Cannot find device' ip link set tunl0 down",
         "setting_back net.ipv4.conf.all.arp_ignore",
