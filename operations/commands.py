@@ -234,13 +234,22 @@ def _staged_and_checked(file: File) -> str:
 
 def _database_user(name: str, socket: str) -> str:
     # No password at all: the server asks the kernel who is at the other end of its socket. USAGE is enough for status.
-    statement = f"CREATE USER IF NOT EXISTS '{name}'@'localhost' IDENTIFIED VIA unix_socket"
-    return f"$(command -v mariadb || command -v mysql) --no-defaults -S {quote(socket)} -e {quote(statement)}"
+    # A MySQL that lets root in like that has the plugin loaded. A node that is cut off answers SHOW, not SELECT.
+    client = _client(socket)
+    statement = f"CREATE USER IF NOT EXISTS '{name}'@'localhost' IDENTIFIED "
+    return (
+        f"""case $({client} -BNe "SHOW VARIABLES LIKE 'version'") in *MariaDB*) how='VIA unix_socket';; """
+        f"""*) how='WITH auth_socket';; esac; {client} -e {quote(statement)}"$how\""""
+    )
 
 
 def _remove_database_user(name: str, socket: str) -> str:
     statement = f"DROP USER IF EXISTS '{name}'@'localhost'"
-    return f"$(command -v mariadb || command -v mysql) --no-defaults -S {quote(socket)} -e {quote(statement)}"
+    return f"{_client(socket)} -e {quote(statement)}"
+
+
+def _client(socket: str) -> str:
+    return f"$(command -v mariadb || command -v mysql) --no-defaults -S {quote(socket)}"
 
 
 def _unless(*words: str) -> str:
