@@ -66,6 +66,8 @@ def _once(
 def _difference(host: str, file: File, texts: Mapping[str, str], *, gone: bool) -> Iterator[tuple[str, str]]:
     now = texts.get(file.path, "").splitlines()
     then = [] if gone else redacted(file.text).splitlines()
+    if now and now == then:
+        yield "dim", "              what differs is not shown: a secret, or who may read the file"
     for line in difflib.unified_diff(
         now, then, f"{host}:{file.path}", f"{host}:{file.path} (declared)", lineterm="", n=2
     ):

@@ -78,7 +78,9 @@ def _answers_by_what_goes(declaration: Declaration, directors: Seen, servers: Se
     stay = {*floating_addresses(declaration), *(director.address for director in declaration.director.values())}
     for name, state in directors.items():
         if state and Mode.NAT in state.modes and name in declaration.director:
-            goes = sorted({held.address for held in state.addresses} - stay)
+            # What somebody has for himself elsewhere, on lo or beyond the network, is no server's way and stays.
+            held = {address for each in state.addresses if state.holds(address := each.address)}
+            goes = sorted(address for address in held - stay if address in declaration.network)
             silent = _in_rotation_unseen(declaration, state, servers)
             if goes and silent:
                 who, what = ", ".join(silent), ", ".join(map(str, goes))

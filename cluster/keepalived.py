@@ -139,6 +139,8 @@ Left = AbstractSet[tuple[str, str]]
 def contract(declaration: Declaration, password: str | None) -> str:
     """A hash of what VRRP peers must agree on. Two directors that run different ones reject each other, and both hold the
     virtual addresses: it cannot be changed on them one after the other.
+
+    It goes where the password itself may be read (keepalived.conf; a file in /run, for root alone), and is never shown.
     """
     vrrp = declaration.vrrp
     advertised = floating_addresses(declaration)[:1]

@@ -119,19 +119,40 @@ def _command(difference: Difference, checked: tuple[str, ...], database_socket: 
     return _BUILDERS[difference.kind, difference.action](difference.item)
 
 
+_UNDISTURBED = """\
+tried=0
+undisturbed() { # COMMAND…: as soon as no other apt or dpkg is at work; what it complained of is in $answer
+  while :; do
+    status=0; "$@" 2>"$said.apt" || status=$?
+    answer=$(cat "$said.apt"); rm -f "$said.apt"
+    case $status,$tried,$answer in
+      0,*|*,"$wait",*) break;;
+      *'Could not get lock'*|*'locked by another process'*) tried=$((tried + 1)); sleep 1;;
+      *) break;;
+    esac
+  done
+  [ -z "$answer" ] || echo "$answer" >&2
+  return $status
+}"""
+"""apt's own DPkg::Lock::Timeout is for dpkg's lock alone: apt gives up at once while another one fetches lists, as after each
+boot; and so does dpkg.
+"""
+
+
 def _packages(found: Iterable[Difference]) -> list[str]:
     names = [quote(d.item) for d in found if d.kind == "package"]
     if not names:
         return []
-    install = (
-        "apt-get -q -y -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confold install --no-install-recommends "
-        + " ".join(names)
-    )
+    options = "-o Dpkg::Options::=--force-confold install --no-install-recommends"
     return [
-        # A machine that lost power in the middle of an installation: dpkg's journal says so, and apt would refuse to go on.
-        'for f in /var/lib/dpkg/updates/[0-9]*; do if [ -e "$f" ]; then dpkg --force-confold --configure -a; break; fi; done',
+        _UNDISTURBED,
+        f"installed() {{ undisturbed apt-get -q -y {options} {' '.join(names)}; }}",
+        # A machine that lost power in the middle of an installation: apt says so, having waited for dpkg's lock. Only then: while
+        # another one is at work dpkg's journal is not empty either.
+        "installed || { first=$answer; undisturbed dpkg --force-confold --configure -a && "
+        "case $first in *'dpkg was interrupted'*) installed;; *) false;; esac; } ||",
         # The list of packages may be too old to find them: then, and only then, it is fetched anew.
-        f"{install} || {{ dpkg --force-confold --configure -a && apt-get -q update && {install}; }}",
+        "{ undisturbed apt-get -q update && installed; }",
     ]
 
 
@@ -213,34 +234,49 @@ def _staged_and_checked(file: File) -> str:
 
 def _database_user(name: str, socket: str) -> str:
     # No password at all: the server asks the kernel who is at the other end of its socket. USAGE is enough for status.
-    statement = f"CREATE USER IF NOT EXISTS '{name}'@'localhost' IDENTIFIED VIA unix_socket"
-    return f"$(command -v mariadb || command -v mysql) --no-defaults -S {quote(socket)} -e {quote(statement)}"
+    # A MySQL that lets root in like that has the plugin loaded. A node that is cut off answers SHOW, not SELECT.
+    client = _client(socket)
+    statement = f"CREATE USER IF NOT EXISTS '{name}'@'localhost' IDENTIFIED "
+    return (
+        f"""case $({client} -BNe "SHOW VARIABLES LIKE 'version'") in *MariaDB*) how='VIA unix_socket';; """
+        f"""*) how='WITH auth_socket';; esac; {client} -e {quote(statement)}"$how\""""
+    )
 
 
 def _remove_database_user(name: str, socket: str) -> str:
     statement = f"DROP USER IF EXISTS '{name}'@'localhost'"
-    return f"$(command -v mariadb || command -v mysql) --no-defaults -S {quote(socket)} -e {quote(statement)}"
+    return f"{_client(socket)} -e {quote(statement)}"
 
 
-THERE = "'File exists'"
+def _client(socket: str) -> str:
+    return f"$(command -v mariadb || command -v mysql) --no-defaults -S {quote(socket)}"
+
+
+def _unless(*words: str) -> str:
+    return " ".join(f"unless '{each}'" for each in words)
+
+
+THERE = _unless("File exists")
 GONE = {
-    "link": "'Cannot find device'",
-    "address": "'Cannot assign requested address'",
-    "route": "'No such process'",
-    "rule": "'No such file or directory'",
+    "link": _unless("Cannot find device"),
+    "address": _unless("Cannot assign requested address", "Address not found"),
+    "route": _unless("No such process", "FIB table does not exist"),
+    "rule": _unless("No such file or directory"),
 }
-"""iproute2's words where there is nothing to remove (netlink's errors ENODEV, EADDRNOTAVAIL, ESRCH, ENOENT)."""
+"""iproute2's words where there is nothing to remove (netlink's errors ENODEV, EADDRNOTAVAIL, ESRCH, ENOENT), and the kernel's
+own, which iproute2 says instead where the kernel has some (Linux 6.18: of an address, and of a table that never had a route).
+"""
 
 
 def _add_link(link: Link) -> str:
-    add = f"ip link show dev {link.name} >/dev/null 2>&1 || unless {THERE} ip link add {link.name} type dummy; "
+    add = f"ip link show dev {link.name} >/dev/null 2>&1 || {THERE} ip link add {link.name} type dummy; "
     create = add if link.kind == "dummy" else ""
     return f"{create}ip link set {link.name} up"
 
 
 def _remove_link(link: Link) -> str:
     remove = f"ip link del {link.name}" if link.kind == "dummy" else f"ip link set {link.name} down"
-    return f"unless {GONE['link']} {remove}"
+    return f"{GONE['link']} {remove}"
 
 
 def _remove_chain(chain: Chain) -> str:
@@ -273,11 +309,11 @@ def mended(mend: Mend) -> str:
 
 def _remove_address(address: Address) -> str:
     remove = f"ip addr del {address.address}/32 dev {address.device}"
-    return f"unless {GONE['link']} unless {GONE['address']} {remove}"
+    return f"{GONE['link']} {GONE['address']} {remove}"
 
 
 def _rule(verb: str, harmless: str) -> Callable[[Rule], str]:
-    return lambda rule: f"unless {harmless} ip rule {verb} {show_rule(rule)}"
+    return lambda rule: f"{harmless} ip rule {verb} {show_rule(rule)}"
 
 
 _BUILDERS: dict[tuple[str, Action], Callable[..., str]] = {
@@ -296,7 +332,7 @@ _BUILDERS: dict[tuple[str, Action], Callable[..., str]] = {
     ("address", Action.BUILD): lambda a: f"ip addr replace {a.address}/32 dev {a.device}",
     ("address", Action.REMOVE): _remove_address,
     ("route", Action.BUILD): lambda route: f"ip route replace {show_route(route)}",
-    ("route", Action.REMOVE): lambda route: f"unless {GONE['route']} ip route del {show_route(route)}",
+    ("route", Action.REMOVE): lambda route: f"{GONE['route']} ip route del {show_route(route)}",
     ("rule", Action.BUILD): _rule("add", THERE),
     ("rule", Action.REMOVE): _rule("del", GONE["rule"]),
     ("chain", Action.BUILD): lambda chain: render("chain.j2", {"chain": chain}).rstrip("\n"),

@@ -10,8 +10,8 @@ from cluster.plan import Plan, Step, Work
 OLD, NEW = "arp = 0\n", "arp = 1\n"
 
 
-def plan_for(*servers: str) -> Plan:
-    file = File("/etc/arp", NEW)
+def plan_for(*servers: str, text: str = NEW) -> Plan:
+    file = File("/etc/arp", text)
     changes = (Difference(Thing.ARP, Action.BUILD, file, "file", "rewrite /etc/arp"),)
     return Plan((Step(Work.PREPARE, "prepare real servers", dict.fromkeys(servers, changes)),))
 
@@ -28,6 +28,12 @@ def test_without_texts_no_difference_is_shown() -> None:
         "1. prepare real servers",
         "db1      rewrite /etc/arp",
     ]
+
+
+def test_where_only_a_secret_differs_that_is_said() -> None:
+    texts = {"db1": {"/etc/arp": "auth_pass ***\n"}}
+    shown = [line.strip() for _, line in as_lines(plan_for("db1", text="auth_pass Secret12\n"), texts)]
+    assert shown[2:] == ["what differs is not shown: a secret, or who may read the file"]
 
 
 def test_what_a_step_waits_for_is_shown_before_it() -> None:

@@ -2,15 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from ipaddress import IPv4Address
 from itertools import pairwise
 from random import Random
 
 import pytest
 
 from cluster.declaration import Declaration
-from cluster.gateway import CURE, ONE_BY_ONE
+from cluster.gateway import CURE, ONE_BY_ONE, moves_in_use
 from cluster.observed import HostState
 from cluster.order import first_to_float
+from cluster.parts import Address
 from cluster.plan import Plan
 from cluster.reading import read
 from cluster.vocabulary import Mode, ReturnPath
@@ -184,3 +186,16 @@ def test_a_server_that_cannot_be_asked_may_answer_by_a_gateway_that_goes() -> No
     assert found.refused["lb1"] == "db1 cannot be asked, and may answer by 10.0.0.12, which lb1 gives up"
     assert "drain it" in found.cure
     replayed(change, Random(1), stops=0)  # noqa: S311 (no secret)
+
+
+@pytest.mark.parametrize(
+    ("device", "address", "goes"),
+    [("eth0", "10.0.0.77", True), ("eth0", "192.0.2.7", False), ("lo", "10.0.0.77", False), ("lo", "192.0.2.7", False)],
+)
+def test_what_can_be_no_servers_way_does_not_go(device: str, address: str, *, goes: bool) -> None:
+    """Somebody has it on a director for himself. In the network, where servers look for it, it may have been a gateway."""
+    change = Change(declared(NAT, 2, FIRST), declared(NAT, 2, FIRST), IFUPDOWN)
+    states = deployed(change).states
+    own = Address(device, IPv4Address(address))
+    directors = {**states, "lb1": replace(states["lb1"], addresses=states["lb1"].addresses | {own})}
+    assert (moves_in_use(change.new, directors, {"db1": None}, frozenset()) is not None) is goes

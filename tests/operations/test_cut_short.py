@@ -3,13 +3,14 @@
 import subprocess
 import time
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 
 import pytest
 
 from cluster.difference import Action, Difference, differences
 from cluster.footprint import ALL_MODES, Blueprint
 from cluster.observed import BusyError, HostState, parse
-from cluster.parts import LOCK, File, Rule, Thing, staged_path
+from cluster.parts import LOCK, Address, File, Link, Route, Rule, Thing, staged_path
 from cluster.vocabulary import Mode
 from facts.state import script as look
 from operations.commands import script
@@ -134,6 +135,23 @@ def test_every_script_can_be_run_twice(bare: Bare) -> None:
     assert held(differences((), KNOWN, seen(bare))) == []
 
 
+NEVER_THERE = {
+    "address": Address("eth0", IPv4Address("10.0.0.10")),
+    "address of no device": Address("nowhere", IPv4Address("10.0.0.10")),
+    "link": Link("nowhere", "dummy"),
+    "link that stays": Link("nowhere", "ipip"),
+    "route": Route(254, "10.9.0.0/16", "eth0"),
+    "route of a table that never had one": Route(4711, "default", "eth0"),
+    "rule": Rule(preference=4711, table=4711, source=None),
+}
+
+
+@pytest.mark.parametrize("kind", NEVER_THERE)
+def test_what_is_gone_is_removed(bare: Bare, kind: str) -> None:
+    """iproute2 says it in its own words or, where the kernel has some, in the kernel's."""
+    bare.run(script([Difference(Thing.RETURN_PATH, Action.REMOVE, NEVER_THERE[kind], kind.split(maxsplit=1)[0], "")]))
+
+
 def test_a_failure_that_is_none_of_the_harmless_ones_is_one(bare: Bare) -> None:
     rule = Rule(preference=100, table=100, source=None, protocol="nonsense")
     done = bare.sh(script([Difference(Thing.RETURN_PATH, Action.BUILD, rule, "rule", "")]))
@@ -222,15 +240,3 @@ def test_half_a_file_is_found_and_taken_away(bare: Bare) -> None:
     bare.run(script([found]))
     assert bare.run("ls -A /etc/sysctl.d") == ""
     assert seen(bare).half_written == frozenset()
-
-
-@pytest.mark.parametrize("interrupted", [True, False])
-def test_packages_that_were_being_installed(bare: Bare, *, interrupted: bool) -> None:
-    """dpkg's journal is not empty: apt would say "dpkg was interrupted", and stop."""
-    bare.run("ln -s recorder /usr/local/sbin/dpkg; mkdir -p /var/lib/dpkg/updates")
-    if interrupted:
-        bare.run("touch /var/lib/dpkg/updates/0003 /var/lib/dpkg/updates/0004")
-    bare.run(script([Difference(Thing.KEEPALIVED, Action.BUILD, "keepalived", "package", "")]))
-    first, *rest = bare.called()
-    assert (first == "dpkg --force-confold --configure -a") is interrupted
-    assert len(rest) == interrupted

@@ -13,7 +13,7 @@ from cluster.observed import HostState, parse
 from cluster.parts import File, Thing, Unit
 from cluster.vocabulary import Mode
 from facts.state import script as look
-from operations.commands import check_script, script
+from operations.commands import GONE, check_script, script
 from operations.observation import asked_of
 from tests.cluster.states import as_declared
 from tests.operations.bare import Bare
@@ -55,7 +55,7 @@ def test_every_kind_is_in_the_script_in_its_order(form: Variant) -> None:
     blueprint = form.blueprint
     text = script(from_bare(blueprint, "db1"), database_socket="/run/mysqld/mysqld.sock")
     expected = [
-        "apt-get -q -y",
+        "installed() { undisturbed apt-get -q -y",
         "setting net.ipv4.conf.all.arp_ignore net/ipv4/conf/all/arp_ignore 1",
         "modprobe ipip",
         "ip link set tunl0 up",
@@ -64,7 +64,7 @@ def test_every_kind_is_in_the_script_in_its_order(form: Variant) -> None:
         "ip route replace unreachable default metric 4278198272 table 100",
         "unless 'File exists' ip rule add pref 100 from 10.0.0.1 ipproto tcp sport 3306 lookup 100",
         "id -u clustercheck >/dev/null 2>&1 || useradd --system",
-        "$(command -v mariadb || command -v mysql) --no-defaults -S /run/mysqld/mysqld.sock",
+        "case $($(command -v mariadb || command -v mysql) --no-defaults -S /run/mysqld/mysqld.sock",
         "enabled lbctl-clustercheck.service",
         "systemctl daemon-reload",
         "systemctl restart lbctl-clustercheck.service",
@@ -88,8 +88,8 @@ def test_what_is_removed_is_removed_in_the_order_that_hurts_nobody() -> None:
     expected = [
         "systemctl -q --no-reload disable --now lbctl-return-path.service",
         "unless 'No such file or directory' ip rule del pref 100",
-        "unless 'No such process' ip route del default via 10.0.0.12",
-        "unless 'Cannot find device' unless 'Cannot assign requested address' ip addr del 10.0.0.10/32 dev dummy0",
+        "unless 'No such process' unless 'FIB table does not exist' ip route del default via 10.0.0.12",
+        f"{GONE['link']} {GONE['address']} ip addr del 10.0.0.10/32 dev dummy0",
         "unless 'Cannot find device' ip link del dummy0",
         "unless 'Cannot find device' ip link set tunl0 down",
         "setting_back net.ipv4.conf.all.arp_ignore",
@@ -167,6 +167,26 @@ def test_units_are_started_after_everything_else(bare: Bare) -> None:
     asked = [f"systemctl -q --no-reload enable {name}.service" for name in services]
     started = [f"systemctl restart {name}.service" for name in services]
     assert called[called.index(asked[0]) :] == [*asked, "systemctl daemon-reload", *started]
+
+
+@pytest.mark.namespace
+@pytest.mark.parametrize(
+    ("version", "how"),
+    [
+        ("11.8.3-MariaDB-0+deb13u1 from Debian-log", "VIA unix_socket"),
+        ("8.0.43-34.1", "WITH auth_socket"),  # Percona XtraDB Cluster
+    ],
+)
+def test_a_database_user_is_made_in_the_servers_own_words(bare: Bare, version: str, how: str) -> None:
+    bare.run(
+        "cat >/usr/local/sbin/mariadb <<'END'\n#!/bin/sh\n"
+        f"""case $* in *SHOW*) printf 'version\\t%s\\n' "{version}";; *) echo "$*" >>/run/test/called;; esac\nEND\n"""
+        "chmod 755 /usr/local/sbin/mariadb"
+    )
+    found = [Difference(Thing.CLUSTERCHECK, Action.BUILD, "clustercheck", "database user", "")]
+    bare.run(script(found, database_socket="/run/s"))
+    made = f"CREATE USER IF NOT EXISTS 'clustercheck'@'localhost' IDENTIFIED {how}"
+    assert bare.called() == [f"--no-defaults -S /run/s -e {made}"]
 
 
 def answering(bare: Bare, answers: str) -> None:
