@@ -44,7 +44,7 @@ LOOKS = {
         sysctl net.ipv4.conf.all.arp_ignore net.ipv4.conf.all.arp_announce
         sysctl net.ipv4.tcp_keepalive_time net.ipv4.tcp_keepalive_intvl
         bash -c 'exec 3<>/dev/tcp/127.0.0.1/9200; printf "GET / HTTP/1.0\\r\\n\\r\\n" >&3; head -1 <&3' | tr -d '\\r'
-        cat /etc/sysctl.d/90-* | {TIDY} | sort
+        cat /etc/sysctl.d/90-virtual-ips.conf /etc/sysctl.d/zz-lbctl-* 2>/dev/null | {TIDY} | sort
         grep -hoE 'ip addr replace [0-9./]+' /etc/network/interfaces.d/* | sort
         mariadb -BNe "SELECT User, Host, plugin FROM mysql.user WHERE User = 'clustercheck'"
         systemctl list-unit-files --no-legend '*clustercheck.service' | awk '{{print $2}}'""",  # noqa: S608 (a constant)
@@ -54,7 +54,7 @@ LOOKS = {
         sysctl net.ipv4.vs | grep -E 'sloppy_tcp|expire|sync_(threshold|refresh)'
         cat /usr/local/lib/*/hand-over /usr/local/lib/*/synchronise | sha256sum
         ipvsadm -Ln --daemon; ps -o args= -C keepalived | sort -u
-        cat /etc/sysctl.d/90-* /etc/modules-load.d/*.conf | {TIDY} | sort
+        cat /etc/sysctl.d/90-ipvs.conf /etc/sysctl.d/zz-lbctl-* /etc/modules-load.d/*.conf 2>/dev/null | {TIDY} | sort
         ipvsadm -Sn
         systemctl is-enabled keepalived; systemctl is-active keepalived""",
 }

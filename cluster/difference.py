@@ -47,6 +47,11 @@ class Difference:
         early = self.kind == "file" and self.action is Action.BUILD and self.item.early
         return self.kind == "package" or early
 
+    @property
+    def is_rename(self) -> bool:
+        """What the file says goes on under another name: nothing is taken from anybody."""
+        return self.kind == "file" and self.action is Action.REMOVE and bool(self.item.successor)
+
 
 def differences(wanted: Footprint, known: Footprint, seen: HostState) -> tuple[Difference, ...]:
     """All differences: what to build in the order of building, then what to remove in the opposite order.
@@ -189,7 +194,8 @@ class _Leftovers:
         for file in self.part.files:
             for there in boot.places(file, self.seen):
                 if there.path not in wanted:
-                    yield "file", there, f"remove {there.path}"
+                    now = there.successor if there.successor in wanted else ""
+                    yield "file", replace(there, successor=now), f"remove {there.path}{f' (now {now})' if now else ''}"
             for half in sorted(self.seen.half_written):
                 if fnmatchcase(half, staged_path(file.path)):
                     yield "half-written file", half, f"remove {half} (half-written)"

@@ -102,7 +102,7 @@ ABOUT = {
     Fault.CLOCK: About("the clock differs from the other hosts'", "timedatectl; chrony or systemd-timesyncd"),
     Fault.DENIED: About("AppArmor or SELinux forbids something", "the profile that is named: journalctl -k"),
     Fault.NEXT_BOOT: About(
-        "the host's own network configuration spoils the next boot", "the lines that are named, in that file"
+        "the host's own configuration spoils the next boot", "the lines that are named, in that file"
     ),
     Fault.OTHERWISE: About("something else is not as declared", DEPLOY),
     Fault.UNFINISHED: About("a change was never finished", "lbctl switch-mode --resume goes on, --abort goes back"),

@@ -25,7 +25,7 @@ from cluster.keepalived import (
     floating_addresses,
     hand_over_seconds,
 )
-from cluster.kit import LIBRARY, Kit, Render
+from cluster.kit import LIBRARY, Kit, Render, with_former_names
 from cluster.metrics import MetricsParts
 from cluster.observed import HostState
 from cluster.parts import KEEPALIVED_CONF, File, Footprint, Part, Table, Thing, Unit
@@ -139,7 +139,8 @@ class Blueprint:
 
     def known(self, host: str) -> Footprint:
         """All that a declaration of these hosts could have left on `host`: by any mode, by each of nat's return paths, for either
-        kind of boot, and the health service also where nobody asks for it now. What of it is there and not wanted is a leftover.
+        kind of boot, and the health service also where nobody asks for it now; by an earlier lbctl, under other names. What of it
+        is there and not wanted is a leftover.
         """
         if self.former is not None and host in self.leaving:
             known = self._before.known(host)
@@ -155,7 +156,7 @@ class Blueprint:
             else:
                 # One that is alone now may have had a peer.
                 parts.append(DirectorParts(self.declaration, _without_text).synchronisation())
-            self._made[key] = merged(parts)
+            self._made[key] = merged(map(with_former_names, parts))
         return self._made[key]
 
     @cached_property

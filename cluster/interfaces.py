@@ -1,22 +1,28 @@
-"""What stands in a host's own network configuration and clashes with ours: found and said, never edited.
+"""What stands in a host's own configuration of its network and kernel and clashes with ours: found and said, never edited.
 
 The how-to attaches its steps to eth0's stanza in /etc/network/interfaces (post-up ip addr add … dev dummy0). Beside files of our
 own each of them is done twice, and ifup stops at the first that finds its work done: eth0 counts as not configured.
+
+Of kernel settings the file that is read last counts (`cluster.kit.LAST`), and somebody's may come after ours all the same.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from cluster.footprint import Blueprint
 from cluster.keepalived import floating_addresses
-from cluster.observed import HostState, InterfacesLine
+from cluster.observed import ForeignLine, HostState
+from cluster.parts import proc_path
 from cluster.vocabulary import BootFiles
 
 _OURS = r"\b(dummy0|tunl0|arp_ignore|arp_announce|fwmark|set-x?mark|ip_forward|MASQUERADE|table 1|table 100)\b"
 _HOOK = re.compile(r"(?:(?:pre|post)-)?(?:up|down)\s")
 _STANZA = re.compile(r"(?:auto|allow-\S+|iface)\s.*\b(?:dummy0|tunl0)\b")
 _ALL_READ = "/etc/network/interfaces.d/"
+_FORWARDING = dict.fromkeys(("net/ipv4/conf/all/forwarding", "net/ipv4/conf/*/forwarding"), "net/ipv4/ip_forward")
+"""Other names of a setting of ours (ip-sysctl.rst, forwarding)."""
 _SOURCE = re.compile(r"source(?:-directory)?\s+(?:/etc/network/)?interfaces\.d(?:/\*)?/?$")
 
 
@@ -38,13 +44,21 @@ class Clash:
 class Doubled(Clash):
     """Lines by another hand that do what is ours."""
 
+    aside: ClassVar[str] = "no ifdown is needed, and what the lines have set stays until the next boot"
+
     def __str__(self) -> str:
         first, *lines = self.seen
         shown = "\n".join(f"    {line}" for line in lines)
         return (
             f"{self.host}: {first}:\n{shown}\n  {self.hence}\n  → on {self.host}: {self.cure}\n"
-            "    (lbctl never edits that file; no ifdown is needed, and what the lines have set stays until the next boot)"
+            f"    (lbctl never edits that file; {self.aside})"
         )
+
+
+class Overruled(Doubled):
+    """Kernel settings by another hand, which are read after ours."""
+
+    aside = "nothing else need be done before the next boot"
 
 
 class Unread(Clash):
@@ -86,14 +100,16 @@ def clashes(blueprint: Blueprint, host: str, seen: HostState) -> Iterator[Clash]
     doubled = [line for line in seen.interfaces if _does_ours(line, ours)]
     for path in dict.fromkeys(line.path for line in doubled):
         yield _doubled(host, path, [line for line in doubled if line.path == path])
+    if seen.later:
+        yield from _overruled(blueprint, host, seen.later)
 
 
-def _does_ours(line: InterfacesLine, ours: re.Pattern[str]) -> bool:
+def _does_ours(line: ForeignLine, ours: re.Pattern[str]) -> bool:
     return bool(_STANZA.match(line.text) or (_HOOK.match(line.text) and ours.search(line.text)))
 
 
-def _doubled(host: str, path: str, lines: list[InterfacesLine]) -> Doubled:
-    delete = "".join(f"{_range(run)}d;" for run in _runs(line.number for line in lines)).rstrip(";")
+def _doubled(host: str, path: str, lines: list[ForeignLine]) -> Doubled:
+    delete = _without(lines)
     edit = f"sed -i.before-lbctl '{delete}' {path}"
     if path.startswith(_ALL_READ):
         # There a copy beside it would be read as well.
@@ -105,6 +121,35 @@ def _doubled(host: str, path: str, lines: list[InterfacesLine]) -> Doubled:
         "So it is done twice, and at the next boot ifup stops at the first line that finds its work done.",
         edit,
     )
+
+
+def _overruled(blueprint: Blueprint, host: str, later: Iterable[ForeignLine]) -> Iterator[Overruled]:
+    """A key with a wildcard is passed over as systemd-sysctl does it, wherever a file names the setting itself (measured)."""
+    parts = blueprint.footprint(host, {blueprint.declaration.mode})
+    wanted = {proc_path(key): str(value) for part in parts for key, value in part.sysctls.items()}
+    last: dict[str, ForeignLine] = {}
+    for line in sorted(later, key=lambda line: (line.path.rpartition("/")[2], line.number)):
+        path = proc_path(line.text.partition("=")[0].lstrip("-").strip())
+        last[_FORWARDING.get(path, path)] = line
+    wrong = {
+        line: f"{line.number}: {line.text} (lbctl needs {wanted[path]})"
+        for path, line in last.items()
+        if path in wanted and line.text.partition("=")[2].split() != wanted[path].split()
+    }
+    for path in dict.fromkeys(line.path for line in wrong):
+        lines = sorted((line for line in wrong if line.path == path), key=lambda line: line.number)
+        delete, name = _without(lines), path.rpartition("/")[2]
+        # What a package or a program writes is not edited, but replaced by a file of the same name.
+        edit = f"sed '{delete}' {path} >/etc/sysctl.d/{name}"
+        if path.startswith("/etc/"):
+            edit = f"sed -i.before-lbctl --follow-symlinks '{delete}' {path}"
+        first = f"{path} is read after lbctl's kernel settings, and says otherwise"
+        yield Overruled(host, (first, *map(wrong.__getitem__, lines)), "So that counts at the next boot.", edit)
+
+
+def _without(lines: Iterable[ForeignLine]) -> str:
+    """sed's words for a file without these lines."""
+    return "".join(f"{_range(run)}d;" for run in _runs(line.number for line in lines)).rstrip(";")
 
 
 def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:

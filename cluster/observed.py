@@ -90,8 +90,8 @@ class Connection:
 
 
 @dataclass(frozen=True)
-class InterfacesLine:
-    """A line of /etc/network/interfaces, or of a file beside it that is not ours, by which ifupdown does something."""
+class ForeignLine:
+    """A line of a file that is not ours, by which something is done at the next boot."""
 
     path: str
     number: int
@@ -137,8 +137,10 @@ class HostState:
     """Who looks after the host's interface; None: neither of the two."""
     network_file: str = ""
     """The name of the .network file that systemd-networkd took for the interface; empty where it does not look after it."""
-    interfaces: tuple[InterfacesLine, ...] = ()
-    """Of ifupdown's files: `source`, stanzas and hooks."""
+    interfaces: tuple[ForeignLine, ...] = ()
+    """Of ifupdown's files: /etc/network/interfaces and those beside it. `source`, stanzas and hooks."""
+    later: tuple[ForeignLine, ...] = ()
+    """Of sysctl files that are read after ours: settings."""
     established: tuple[Connection, ...] = ()
     """Established connections to this server's services, and those about to be."""
 
@@ -243,7 +245,8 @@ def _state(sections: Mapping[str, list[str]]) -> HostState:
         services=ipvs_table(sections.get("ipvs", []), _seconds(words("persistence"))),
         boot_files=BootFiles.NETWORKD if network_file else ifupdown,
         network_file=network_file,
-        interfaces=tuple(_interfaces_line(line) for line in sections.get("interfaces", [])),
+        interfaces=tuple(map(_foreign_line, sections.get("interfaces", []))),
+        later=tuple(map(_foreign_line, sections.get("later", []))),
         records="there" in "".join(sections.get("records", [])),
         established=_established(words("established")),
         lock=next((SeenLock.read(line) for line in sections.get("cluster-lock", []) if line.strip()), None),
@@ -275,10 +278,10 @@ def _files(lines: Iterable[list[str]], guards: Iterable[list[str]]) -> dict[str,
     }
 
 
-def _interfaces_line(line: str) -> InterfacesLine:
-    """From grep -nH."""
+def _foreign_line(line: str) -> ForeignLine:
+    """From PATH:NUMBER:TEXT."""
     path, number, text = line.split(":", 2)
-    return InterfacesLine(path, int(number), text.strip())
+    return ForeignLine(path, int(number), text.strip())
 
 
 def _link(link: Mapping[str, Any]) -> SeenLink:

@@ -65,6 +65,8 @@ class File:
     """Only on hosts whose network this one configures; None: on every host."""
     early: bool = False
     """Before any package is installed: the package starts a daemon that must know this."""
+    successor: str = ""
+    """Leftovers: the path is one that an earlier lbctl gave to a file which has this one now."""
 
     @property
     def sha256(self) -> str:
@@ -207,8 +209,12 @@ def staged_path(path: str) -> str:
     return f"{folder}/.{name}.lbctl"
 
 
+_EXCHANGED = str.maketrans("./", "/.")
+
+
 def proc_path(key: str) -> str:
-    """Where a kernel setting lies under /proc/sys. As sysctl.d(5): a key with slashes means what it says, else dots are slashes
-    (so that the dot in eth0.100 can be written).
+    """Where a kernel setting lies under /proc/sys. As sysctl.d(5): a key in which a slash comes before any dot means what it
+    says, in any other the two change places (so that the dot in eth0.100 can be written).
     """
-    return key if "/" in key else key.replace(".", "/")
+    first = next((sign for sign in key if sign in "./"), "/")
+    return key if first == "/" else key.translate(_EXCHANGED)

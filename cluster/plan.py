@@ -278,10 +278,11 @@ class _Planner:
         action = Action.REMOVE if work is Work.RETIRE else Action.BUILD
         mine = tuple(d for d in found if d.action is action and _belongs(d, work))
         stays = work is Work.RETIRE and name not in self.blueprint.leaving
-        if not stays or self.held.isdisjoint(d.thing for d in mine):
+        free = tuple(d for d in mine if d.is_rename or d.thing not in self.held)
+        if not stays or free == mine:
             return mine
         self.held_back.add(name)
-        return tuple(d for d in mine if d.thing not in self.held)
+        return free
 
     def told(self, servers: Mapping[str, HostState | None], modes: frozenset[Mode]) -> Iterator[tuple[str, str]]:
         """Servers that refuse what directors send by one of `modes`, or would, and what a person must do about it."""

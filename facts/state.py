@@ -9,6 +9,7 @@ from pyinfra.api import FactBase, Host
 from pyinfra.api.exceptions import FactProcessError
 
 from cluster.footprint import GUARD, WHOSE
+from cluster.kit import LAST
 from cluster.observed import NETWORKD, BusyError, HostState, UnreadableStateError, parse
 from cluster.parts import LOCK, RECORDS, proc_path, staged_path
 from cluster.question import Question
@@ -198,6 +199,7 @@ def _read(asked: Question) -> str:
     if asked.sysctls:
         wanted += ["'#sysctls'", *(quote(f"/proc/sys/{proc_path(key)}") for key in asked.sysctls)]
         wanted += ["'#before'", "/var/lib/lbctl/before/sysctl"]
+        wanted += ["'#later'", *(f"{folder}/*.conf" for folder in _SYSCTL_FOLDERS)]
     if asked.units:
         wanted += ["'#revisions'", *(quote(f"/run/lbctl/{unit}") for unit in asked.units)]
     if asked.director:
@@ -214,6 +216,9 @@ def _read(asked: Question) -> str:
 # interfaces(5): what pulls in other files, stanzas of devices, and commands that a stanza runs.
 _INTERFACES = r"^[ \t]*(source|source-directory|auto|allow-[a-z]+|iface|(pre-|post-)?(up|down))[ \t]"
 
+# sysctl.d(5): of files of one name only that in the first of these is read.
+_SYSCTL_FOLDERS = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d")
+
 # POSIX awk. Arguments: sections, each with its files; one that is not there is passed over.
 # /proc/net/tcp: the kernel's Documentation/networking/proc_net_tcp.rst; state 0A listens, 01 is connected.
 _READER = r"""
@@ -225,6 +230,7 @@ function said(f, l, n,   w) {
   }
   else if (s == "#users") { split(l, w, ":"); if (w[1] in user) print w[1] }
   else if (s == "#interfaces") { if (l ~ INTERFACES) print f ":" n ":" l }
+  else if (s == "#later") { if (l ~ /^[ \t]*[^ \t#;].*=/) print f ":" n ":" l }
   else if (s == "#revisions") { if (n == 1) { split(l, w, " "); first = w[1] } else if (n == 2) second = l }
   else if (s == "#listening") {
     split(l, w, " ")
@@ -236,6 +242,10 @@ function said(f, l, n,   w) {
   }
   else print l
 }
+function later(b) { # Names that need no quotes only: they go into a command.
+  sub(/.*\//, "", b)
+  return !had[b]++ && b > "LAST" && index(b, "LAST") != 1 && b ~ /^[A-Za-z0-9._-]+$/
+}
 BEGIN {
   n = split(packages, w, " "); for (i = 1; i <= n; i++) package[w[i]]
   n = split(users, w, " "); for (i = 1; i <= n; i++) user[w[i]]
@@ -243,6 +253,7 @@ BEGIN {
   for (i = 1; i < ARGC; i++) {
     f = ARGV[i]
     if (f ~ /^#/) { s = f; print s; continue }
+    if (s == "#later" && !later(f)) continue
     n = 0; first = second = ""
     while ((getline l < f) > 0) said(f, l, ++n)
     close(f)
@@ -250,7 +261,7 @@ BEGIN {
   }
   if (closer) print "#closer"; else printf "%s", everywhere
   if (connected) print "#connected"
-}""".replace("INTERFACES", f"/{_INTERFACES}/")
+}""".replace("INTERFACES", f"/{_INTERFACES}/").replace("LAST", LAST)
 
 
 # Not by echo, which would take a backslash in somebody's file for one of its own.

@@ -201,7 +201,10 @@ def _remove_file(file: File) -> str:
     folder = file.path.rpartition("/")[0]
     ours = folder == LIBRARY or folder.endswith(_OWN_FOLDERS)
     empty = f"; rmdir {quote(folder)} 2>/dev/null || :" if ours else ""
-    return f"keep {quote(file.path)}; rm -f {quote(file.path)}{empty}"
+    # A mode that is only kept has not had its files written under their new names: without them the next boot would be another.
+    old, new = quote(file.path), quote(file.successor)
+    rename = f"if [ -e {old} ] && [ ! -e {new} ]; then mv {old} {new}; fi; " if file.successor else ""
+    return f"keep {old}; {rename}rm -f {old}{empty}"
 
 
 HARMLESS = "Truncating auth_pass|Ignoring track_interface|defaulting to BACKUP"

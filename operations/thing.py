@@ -99,7 +99,8 @@ def absent() -> Commands:
     modes, why_kept = modes_to_keep(plan.declaration, seen_directors.values(), seen_servers.values(), plan.drained)
     leaves = observation.name_of(current) in plan.leaving
     held = () if leaves else way_back(plan.declaration, {**seen_directors, **seen_servers}, drained=plan.drained)
-    leftovers = [d for d in observation.found(current, modes) if d.action is Action.REMOVE and d.thing not in held]
+    gone = (d for d in observation.found(current, modes) if d.action is Action.REMOVE)
+    leftovers = [d for d in gone if d.is_rename or d.thing not in held]
     if not leftovers:
         current.noop(f"nothing left over{f'; kept: {why_kept}' if why_kept else ''}")
         return

@@ -23,7 +23,7 @@ def test_every_host_and_file_has_a_header(lbctl: Lbctl, declaration: Path) -> No
     assert result.exit_code == 0
     for header in ("# lb1: /etc/keepalived/keepalived.conf", "# lb2: /etc/keepalived/keepalived.conf"):
         assert header in result.stdout.splitlines()
-    assert "# db1: /etc/sysctl.d/90-lbctl-arp.conf" in result.stdout
+    assert "# db1: /etc/sysctl.d/zz-lbctl-arp.conf" in result.stdout
 
 
 def test_one_host_in_another_mode(lbctl: Lbctl, declaration: Path) -> None:

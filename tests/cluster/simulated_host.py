@@ -79,7 +79,10 @@ def _write(state: HostState, file: File) -> HostState:
 
 
 def _delete(state: HostState, file: File) -> HostState:
-    return replace(state, files={path: there for path, there in state.files.items() if path != file.path})
+    files = {path: there for path, there in state.files.items() if path != file.path}
+    if file.successor and file.path in state.files:
+        files = {file.successor: state.files[file.path], **files}
+    return replace(state, files=files)
 
 
 def _load(state: HostState, module: str) -> HostState:

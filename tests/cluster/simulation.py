@@ -205,7 +205,8 @@ class Operator:
         modes, _ = modes_to_keep(self.declaration, directors.values(), servers.values(), self.blueprint.drained)
         leaves = name in self.blueprint.leaving
         held = () if leaves else way_back(self.declaration, {**servers, **directors}, drained=self.blueprint.drained)
-        leftovers = [d for d in self.found(name, modes) if d.action is Action.REMOVE and d.thing not in held]
+        gone = (d for d in self.found(name, modes) if d.action is Action.REMOVE)
+        leftovers = [d for d in gone if d.is_rename or d.thing not in held]
         yield from self.script(name, leftovers)
 
     # What they are made of.

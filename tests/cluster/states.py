@@ -9,8 +9,8 @@ from cluster.footprint import Blueprint
 from cluster.keepalived import VirtualServer, configuration
 from cluster.observed import (
     Connection,
+    ForeignLine,
     HostState,
-    InterfacesLine,
     SeenDestination,
     SeenFile,
     SeenLink,
@@ -20,7 +20,7 @@ from cluster.observed import (
 from cluster.parts import Address, proc_path
 from cluster.vocabulary import BootFiles, Mode
 
-SOURCE = InterfacesLine("/etc/network/interfaces", 4, "source /etc/network/interfaces.d/*")
+SOURCE = ForeignLine("/etc/network/interfaces", 4, "source /etc/network/interfaces.d/*")
 IFUPDOWN = HostState(interfaces=(SOURCE,))
 NETWORKD = HostState(boot_files=BootFiles.NETWORKD, network_file="10-eth0.network")
 """Hosts that differ in who configures their network."""

@@ -14,7 +14,7 @@ from cluster.faults import BY_HAND, DEPLOY, Diagnosis, Fault
 from cluster.firewall import iptables
 from cluster.footprint import Blueprint
 from cluster.keepalived import floating_addresses
-from cluster.observed import InterfacesLine
+from cluster.observed import ForeignLine
 from cluster.parts import KEEPALIVED_CONF, Address
 from cluster.pulse import Ask
 from cluster.status import Answers, status
@@ -115,7 +115,7 @@ def desynced(seen: Seen) -> None:
 
 def hooks(seen: Seen) -> None:
     line = "post-up ip addr add 10.0.0.10/32 dev dummy0"
-    seen.state("db1", interfaces=(SOURCE, InterfacesLine("/etc/network/interfaces", 9, line)))
+    seen.state("db1", interfaces=(SOURCE, ForeignLine("/etc/network/interfaces", 9, line)))
 
 
 CASES: dict[str, tuple[Callable[[Seen], None], Fault, str]] = {

@@ -37,7 +37,7 @@ def one(differences_: tuple[Difference, ...]) -> tuple[Action, str]:
     return difference.action, difference.what
 
 
-ARP = "/etc/sysctl.d/90-lbctl-arp.conf"
+ARP = "/etc/sysctl.d/zz-lbctl-arp.conf"
 STATE = as_declared(DR, "db1", {Mode.DR})
 NAT_STATE = as_declared(NAT, "db1", {Mode.NAT})
 
@@ -53,6 +53,18 @@ def test_files() -> None:
     assert one(server(files=with_file(owner="mysql:root"))) == (Action.BUILD, f"set owner and mode of {ARP}")
     # Touched, and the same: nothing to do.
     assert server(files=with_file(modified=10**9)) == ()
+
+
+def test_the_name_that_a_file_had_before() -> None:
+    """It goes, and what it says does not: the file is there by its new name, or the leftover gets that."""
+    old = ARP.replace("zz-", "90-")
+    modes = frozenset({Mode.DR})
+    for files in ({**STATE.files, old: STATE.files[ARP]}, {**STATE.files, old: SeenFile("", 0o644, "root:root", 0)}):
+        left = differences(DR.footprint("db1", modes), DR.known("db1"), replace(STATE, files=files))
+        assert one(left) == (Action.REMOVE, f"remove {old} (now {ARP})")
+        assert left[0].is_rename
+    (*_, gone) = differences((), DR.known("db1"), HostState(files={old: STATE.files[ARP]}))
+    assert (gone.what, gone.is_rename) == (f"remove {old}", False)
 
 
 def test_devices_and_addresses() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cluster.interfaces import clashes
-from cluster.observed import HostState, InterfacesLine
+from cluster.observed import ForeignLine, HostState
 from cluster.plan import plan
 from cluster.vocabulary import BootFiles, Mode
 from facts.state import _INTERFACES
@@ -46,11 +46,11 @@ iface eth0 inet static
 """What the how-to has people write into /etc/network/interfaces."""
 
 
-def lines(text: str, path: str = "/etc/network/interfaces") -> tuple[InterfacesLine, ...]:
+def lines(text: str, path: str = "/etc/network/interfaces") -> tuple[ForeignLine, ...]:
     """As a host shows them: the pattern is the one that awk gets there."""
     pattern = re.compile(_INTERFACES)
     found = ((number, line) for number, line in enumerate(text.splitlines(), start=1) if pattern.match(line))
-    return (SOURCE, *(InterfacesLine(path, number, line.strip()) for number, line in found))
+    return (SOURCE, *(ForeignLine(path, number, line.strip()) for number, line in found))
 
 
 def said(state: HostState, mode: Mode = Mode.DR, host: str = "db1") -> list[str]:
@@ -115,6 +115,63 @@ def test_a_stanza_for_a_device_of_ours_and_an_address_on_a_director() -> None:
     vip = "iface eth0 inet static\n    post-up ip addr add 10.0.0.11/32 dev eth0\n"
     (director,) = said(replace(IFUPDOWN, interfaces=lines(vip)), host="lb1")
     assert "'2d'" in director
+
+
+def late(text: str, path: str = "/etc/sysctl.d/zzz-hardening.conf") -> tuple[ForeignLine, ...]:
+    return tuple(ForeignLine(path, number, line) for number, line in enumerate(text.splitlines(), start=1))
+
+
+OTHERWISE = {
+    "net.ipv4.conf.all.rp_filter = 1": "net.ipv4.conf.all.rp_filter = 1 (lbctl needs 0)",
+    "-net/ipv4/conf/tunl0/rp_filter=2": "-net/ipv4/conf/tunl0/rp_filter=2 (lbctl needs 0)",
+    "net.ipv4.conf.all.arp_ignore = 1\nnet/ipv4/conf/all/arp_ignore = 0": (
+        "net/ipv4/conf/all/arp_ignore = 0 (lbctl needs 1)"
+    ),
+}
+
+
+@pytest.mark.parametrize("text", OTHERWISE)
+def test_a_setting_that_is_read_after_ours_is_named_and_can_be_taken_out(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "zzz.conf"
+    path.write_text(f"kernel.sysrq = 0\n{text}\n")
+    (clash,) = clashes(
+        Variant(Mode.TUN).blueprint,
+        "db1",
+        replace(IFUPDOWN, later=late(path.read_text(), f"/etc/sysctl.d/{path.name}")),
+    )
+    number = 2 + text.count("\n")
+    assert clash.seen[1:] == (f"{number}: {OTHERWISE[text]}",)
+    assert "/etc/sysctl.d/zzz.conf is read after lbctl's kernel settings" in str(clash)
+    subprocess.run(["sh", "-c", clash.cure.replace("/etc/sysctl.d", str(tmp_path))], check=True)
+    assert path.read_text().splitlines() == ["kernel.sysrq = 0", *text.splitlines()[:-1]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "net.ipv4.conf.all.rp_filter = 0",
+        "net.ipv4.conf.all.rp_filter = 1\nnet.ipv4.conf.all.rp_filter=0",
+        "net.ipv4.conf.eth0.rp_filter = 1",
+        "net.ipv4.conf.*.rp_filter = 1",
+        "net.ipv4.ip_forward = 0",
+    ],
+)
+def test_a_setting_that_does_not_count_against_ours_is_not_named(text: str) -> None:
+    """Our value, another device's, one by a wildcard (ours are named, and go before), one that this mode does not need."""
+    assert said(replace(IFUPDOWN, later=late(text)), Mode.TUN) == []
+
+
+@pytest.mark.parametrize("key", ["net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding", "net.ipv4.conf.*.forwarding"])
+def test_forwarding_by_any_of_its_names(key: str) -> None:
+    (note,) = said(replace(IFUPDOWN, later=late(f"{key} = 0")), Mode.NAT, "lb1")
+    assert f"1: {key} = 0 (lbctl needs 1)" in note
+
+
+def test_a_packages_file_is_replaced_and_not_edited() -> None:
+    path = "/usr/lib/sysctl.d/zzz.conf"
+    state = replace(IFUPDOWN, later=late("net.ipv4.conf.all.arp_ignore = 0", path))
+    (clash,) = clashes(Variant(Mode.DR).blueprint, "db1", state)
+    assert clash.cure == f"sed '1d' {path} >/etc/sysctl.d/zzz.conf"
 
 
 def one(found: Iterable[str]) -> str:

@@ -79,6 +79,26 @@ def test_connections_that_still_use_the_old_mode_keep_its_footprint() -> None:
     assert Work.RETIRE not in [step.work for step in plan(blueprint, seen).steps]
 
 
+@pytest.mark.parametrize("connected", [False, True])
+def test_files_under_names_of_before_go_when_they_are_there_under_the_new_ones(*, connected: bool) -> None:
+    """Also while connections hold nat's way back, which that takes nothing from: they may never end."""
+    blueprint = Variant(Mode.NAT).blueprint
+    seen = {
+        name: replace(state, files={path.replace("/zz-", "/90-"): file for path, file in state.files.items()})
+        for name, state in seen_in(blueprint, Mode.NAT).items()
+        if state
+    }
+    if connected:
+        seen["db1"] = with_connections(seen["db1"], ("10.0.0.1", "192.0.2.9"))
+    steps = plan(blueprint, seen).steps
+    whats = [{d.what.split()[0] for changes in step.changes.values() for d in changes} for step in steps]
+    assert whats == [{"write"}, {"write"}, {"write"}, {"remove"}, {"remove"}]
+    for work in (Work.CONFIGURE, Work.RETIRE):
+        paths = {d.item.path for step in steps if step.work is work for d in step.changes.get("lb1", ())}
+        number = "90" if work is Work.RETIRE else "zz"
+        assert paths == {f"/etc/sysctl.d/{number}-lbctl-{name}.conf" for name in ("director", "forwarding")}
+
+
 def test_a_host_that_cannot_be_asked_is_left_out_and_named() -> None:
     blueprint = Variant(Mode.DR).blueprint
     seen = {**dict.fromkeys(blueprint.declaration.hosts(), HostState()), "db2": None}

@@ -37,6 +37,8 @@ ROOMS = (
 FOREIGN = {
     "/etc/network/interfaces",  # Debian's own
     "/etc/network/interfaces.d/by-hand",  # of the fault that doctor's test makes
+    "/etc/sysctl.conf",
+    "/etc/sysctl.d/zzz.conf",  # somebody's, which is read after ours
     "/etc/default/ipvsadm",
     "/etc/default/prometheus-node-exporter",
     "/etc/ssh/ssh_known_hosts",  # the operator's machine's

@@ -1,8 +1,11 @@
 """Who configures a host's network, asked of a bare host: real shell, real files."""
 
+from pathlib import Path
+
 import pytest
 
-from cluster.observed import HostState, InterfacesLine, parse
+from cluster.interfaces import Overruled, clashes
+from cluster.observed import ForeignLine, HostState, parse
 from cluster.vocabulary import BootFiles, Mode
 from facts.state import script
 from operations.observation import asked_of
@@ -51,8 +54,54 @@ def test_ifupdowns_files_that_are_not_ours_are_read() -> None:
             "echo 'allow-hotplug eth1' >interfaces.d/other"
         )
         assert look(bare).interfaces == (
-            InterfacesLine("/etc/network/interfaces", 2, "source /etc/network/interfaces.d/*"),
-            InterfacesLine("/etc/network/interfaces", 3, "auto eth0"),
-            InterfacesLine("/etc/network/interfaces", 4, "post-up echo 1"),
-            InterfacesLine("/etc/network/interfaces.d/other", 1, "allow-hotplug eth1"),
+            ForeignLine("/etc/network/interfaces", 2, "source /etc/network/interfaces.d/*"),
+            ForeignLine("/etc/network/interfaces", 3, "auto eth0"),
+            ForeignLine("/etc/network/interfaces", 4, "post-up echo 1"),
+            ForeignLine("/etc/network/interfaces.d/other", 1, "allow-hotplug eth1"),
         )
+
+
+def test_settings_in_sysctl_files_that_are_read_after_ours() -> None:
+    """Of two files of one name that in /etc is read; one without settings masks the other."""
+    with Bare() as bare:
+        assert look(bare).later == ()
+        bare.run(
+            "mkdir -p /etc/sysctl.d /run/sysctl.d /usr/local/lib/sysctl.d\n"
+            "printf '# a = 1\\n; b = 2\\n\\n -c.d = 3 4\\n-e\\nf/g=5\\n' >/etc/sysctl.conf\n"
+            "ln -s ../sysctl.conf /etc/sysctl.d/zzz.conf; ln -s /dev/null /etc/sysctl.d/zzzz.conf\n"
+            "cd /etc/sysctl.d; for name in 99-sysctl.conf local.conf zz-hardening.conf zz-lbctl-arp.conf zzz.not; do\n"
+            "echo h = 6 >$name; done; echo h = 6 >'zz z.conf'\n"
+            "for name in zzz zzzz; do echo h = 7 >/run/sysctl.d/$name.conf; done\n"
+            "echo i = 8 >/usr/local/lib/sysctl.d/zz-lbd.conf"
+        )
+        assert look(bare).later == (
+            ForeignLine("/etc/sysctl.d/zzz.conf", 4, "-c.d = 3 4"),
+            ForeignLine("/etc/sysctl.d/zzz.conf", 6, "f/g=5"),
+            ForeignLine("/usr/local/lib/sysctl.d/zz-lbd.conf", 1, "i = 8"),
+        )
+
+
+SYSTEMD_SYSCTL = "/lib/systemd/systemd-sysctl"
+
+
+@pytest.mark.skipif(not Path(SYSTEMD_SYSCTL).exists(), reason="this machine has no systemd")
+@pytest.mark.parametrize(
+    ("name", "line", "wins"),
+    [
+        ("99-sysctl", "net.ipv4.conf.all.arp_ignore = 0", False),
+        ("local", "net.ipv4.conf.all.arp_ignore = 0", False),
+        ("zz-hardening", "net.ipv4.conf.all.arp_ignore = 0", False),
+        ("zzz", "net.ipv4.conf.*.arp_ignore = 0", False),
+        ("zzz", "-net/ipv4/conf/all/arp_ignore=0", True),
+    ],
+)
+def test_what_counts_at_the_next_boot_is_ours_or_is_told(name: str, line: str, *, wins: bool) -> None:
+    """By the program that reads the files then."""
+    blueprint = Variant(Mode.DR).blueprint
+    files = [file for part in blueprint.footprint("db1", {Mode.DR}) for file in part.files if "sysctl.d" in file.path]
+    with Bare() as bare:
+        bare.run("mkdir -p /etc/sysctl.d\n" + "".join(f"echo '{file.text}' >{file.path}\n" for file in files))
+        bare.run(f"echo '{line}' >/etc/sysctl.d/{name}.conf; {SYSTEMD_SYSCTL} --prefix=/net/ipv4/conf/all")
+        counts = bare.run("cat /proc/sys/net/ipv4/conf/all/arp_ignore").strip()
+        told = [clash for clash in clashes(blueprint, "db1", look(bare)) if isinstance(clash, Overruled)]
+    assert (counts, len(told)) == (("0", 1) if wins else ("1", 0))

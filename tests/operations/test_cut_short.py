@@ -232,7 +232,7 @@ def test_one_at_a_time(bare: Bare) -> None:
 
 
 def test_half_a_file_is_found_and_taken_away(bare: Bare) -> None:
-    path = "/etc/sysctl.d/90-lbctl-arp.conf"
+    path = "/etc/sysctl.d/zz-lbctl-arp.conf"
     bare.run(f"mkdir -p /etc/sysctl.d; echo half >{staged_path(path)}")
     assert seen(bare).half_written == {staged_path(path)}
     (found,) = still_to_do(bare, BARE)
@@ -240,3 +240,20 @@ def test_half_a_file_is_found_and_taken_away(bare: Bare) -> None:
     bare.run(script([found]))
     assert bare.run("ls -A /etc/sysctl.d") == ""
     assert seen(bare).half_written == frozenset()
+
+
+def test_a_file_of_a_mode_that_is_only_kept_gets_its_new_name(bare: Bare) -> None:
+    old, new = (f"/etc/sysctl.d/{first}-lbctl-arp.conf" for first in ("90", "zz"))
+    bare.run(f"mkdir -p /etc/sysctl.d; echo of old >{old}")
+    known, kept = BLUEPRINT.known("db1"), BLUEPRINT.footprint("db1", {Mode.DR})
+    (rename,) = (d for d in differences(kept, known, seen(bare)) if d.action is Action.REMOVE)
+    for _ in range(2):  # again, as after one that was cut short
+        bare.run(script([rename]))
+        assert bare.run("cd /etc/sysctl.d; grep . /dev/null *") == f"{new.rpartition('/')[2]}:of old\n"
+    bare.run(f"echo newer >{new}; echo of old >{old}")
+    bare.run(script([rename]))
+    assert bare.run("cd /etc/sysctl.d; grep . /dev/null *") == f"{new.rpartition('/')[2]}:newer\n"
+    bare.run(f"mv {new} {old}")
+    (gone,) = (d for d in differences((), known, seen(bare)) if d.kind == "file")
+    bare.run(script([gone]))
+    assert bare.run("ls -A /etc/sysctl.d") == ""
