@@ -17,7 +17,7 @@ from cluster.vocabulary import Mode, ReturnPath
 from tests.cluster.shapes import Change
 from tests.cluster.simulation import Cluster, Operator
 from tests.cluster.states import IFUPDOWN
-from tests.cluster.test_replay import Watch, connect, deployed, replayed, served_by
+from tests.cluster.test_replay import Watch, connect, deployed, first_by_the_cure, replayed, served_by
 from tests.variants import Variant
 
 DR, NAT, SNAT = Mode.DR, Mode.NAT, ReturnPath.SNAT
@@ -183,4 +183,30 @@ def test_a_server_that_cannot_be_asked_may_answer_by_a_gateway_that_goes() -> No
     found = planned(change, deployed(change))
     assert found.refused["lb1"] == "db1 cannot be asked, and may answer by 10.0.0.12, which lb1 gives up"
     assert "drain it" in found.cure
+    replayed(change, Random(1), stops=0)  # noqa: S311 (no secret)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "cure"),
+    [
+        (ReturnPath.FWMARK, ReturnPath.FWMARK, CURE),  # as the replay found it
+        (ReturnPath.RULE, SNAT, CURE),
+        (SNAT, ReturnPath.RULE, ONE_BY_ONE),
+        (SNAT, SNAT, ""),  # nothing moves
+    ],
+)
+def test_the_advice_leads_there_where_the_director_could_not_be_asked(
+    before: ReturnPath, after: ReturnPath, cure: str
+) -> None:
+    """Servers are ready for the new mode. When it is back it still serves by nat at its own address: only then is it refused."""
+    old, new = declared(NAT, 1, None, before), declared(DR, 1, SECOND, after)
+    change = Change(old, new, IFUPDOWN, unreachable=frozenset({"lb1"}))
+    cluster = deployed(change)
+    assert not planned(change, cluster).refused
+    watch = Watch(cluster, served_by(change.blueprints[0]) & served_by(change.blueprints[1]), [])
+    watch.established = connect(cluster, change, watch.kept)
+    watch.follow(Operator(cluster, change.blueprints[1], change.unreachable).deploy())
+    assert Operator(cluster, change.blueprints[1]).plan().cure == cure
+    # Those who came by nat meanwhile are not cut by what is advised.
+    follow(watch, cluster, Change(old, first_by_the_cure(change, cure) if cure else new, IFUPDOWN))
     replayed(change, Random(1), stops=0)  # noqa: S311 (no secret)
