@@ -13,7 +13,7 @@ from ipaddress import IPv4Address
 from cluster.declaration import Declaration
 from cluster.keepalived import floating_addresses
 from cluster.observed import HostState
-from cluster.order import CONNTRACK, first_to_float
+from cluster.order import CONNTRACK, answers_by, first_to_float
 from cluster.still_used import in_use_by
 from cluster.vocabulary import ROUTING_TABLE, SEED_ROUTING_TABLE, Mode, ReturnPath
 
@@ -37,7 +37,7 @@ def moves_in_use(
 
     `directors`: also those that leave. `prepared`: the modes for which servers are prepared before directors change.
     """
-    found = {name: way for name, state in servers.items() if state and (way := _way_back(state))}
+    found = {name: way for name, state in servers.items() if state and (way := answers_by(state))}
     ways = {name: via for name, (via, _) in found.items()}
     new = declaration.gateway_for(next(iter(declaration.director)))
     owner = next((name for name, director in declaration.director.items() if director.address == new), None)
@@ -73,6 +73,16 @@ def moves_in_use(
     return why, cure
 
 
+def not_there_yet(declaration: Declaration, directors: Seen, servers: Seen, prepared: AbstractSet[Mode]) -> str | None:
+    """Why servers must not be prepared now, though the plan was not refused: the director that was to take the gateway first has
+    not, or cannot be asked any more whether it has. They would answer by what nobody has. None when nothing speaks against it.
+    """
+    if first := first_to_float(declaration, directors):
+        return f"{first} has not taken the gateway {declaration.nat.gateway}: answers would go to nobody"
+    moves = moves_in_use(declaration, directors, servers, prepared) if None in directors.values() else None
+    return moves[0] if moves else None
+
+
 def _answers_by_what_goes(declaration: Declaration, directors: Seen, servers: Seen) -> tuple[str, str] | None:
     """A director gives up an address, and a server that it sends to by nat, and that cannot be asked, may answer by it."""
     stay = {*floating_addresses(declaration), *(director.address for director in declaration.director.values())}
@@ -93,13 +103,6 @@ def _in_rotation_unseen(declaration: Declaration, director: HostState | None, se
     sent = director.destinations if director else ()
     unseen = (name for name, state in servers.items() if state is None and name in declaration.real_server)
     return [name for name in unseen if declaration.real_server[name].address in sent]
-
-
-def _way_back(server: HostState) -> tuple[IPv4Address, int] | None:
-    """Where answers of nat go from there, and by which table."""
-    tables = {ROUTING_TABLE, SEED_ROUTING_TABLE}
-    found = (route for route in server.routes if route.table in tables and route.destination == "default")
-    return next(((route.via, route.table) for route in found if route.via), None)
 
 
 def _ends_to_translate(declaration: Declaration, directors: Seen) -> bool:

@@ -1,6 +1,7 @@
 """Who goes when, and what must hold before: pure decisions about the directors' turn."""
 
 from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address
 
 from cluster.declaration import Declaration
 from cluster.footprint import table
@@ -8,7 +9,7 @@ from cluster.keepalived import Endpoint, endpoints, floating_addresses
 from cluster.observed import HostState
 from cluster.parts import Thing
 from cluster.table import drift
-from cluster.vocabulary import Mode, ReturnPath
+from cluster.vocabulary import ROUTING_TABLE, SEED_ROUTING_TABLE, Mode, ReturnPath
 
 CONNTRACK = "net/ipv4/vs/conntrack"
 
@@ -100,12 +101,24 @@ def first_to_float(declaration: Declaration, seen: Mapping[str, HostState | None
     return serving[0] if len(serving) == 1 and alone and declaration.mode is Mode.NAT else None
 
 
-def must_be_ready(declaration: Declaration, director: str, seen: Mapping[str, HostState | None]) -> frozenset[Thing]:
-    """What servers must not lack when this director changes."""
-    needless = {Thing.CLUSTERCHECK, Thing.DATABASE}
+def must_be_ready(
+    declaration: Declaration, director: str, seen: Mapping[str, HostState | None], server: HostState | None
+) -> frozenset[Thing]:
+    """What this server must not lack when this director changes.
+
+    One that takes the gateway first goes on sending by nat to servers that answer by its own address. They need nothing new for
+    that, and are prepared after it.
+    """
     if first_to_float(declaration, seen) == director:
-        needless.add(Thing.RETURN_PATH)
-    return frozenset(Thing) - needless
+        return frozenset() if server and answers_by(server) else frozenset({Thing.RETURN_PATH})
+    return frozenset(Thing) - {Thing.CLUSTERCHECK, Thing.DATABASE}
+
+
+def answers_by(server: HostState) -> tuple[IPv4Address, int] | None:
+    """Where answers of nat go from there, and by which table."""
+    tables = {ROUTING_TABLE, SEED_ROUTING_TABLE}
+    found = (route for route in server.routes if route.table in tables and route.destination == "default")
+    return next(((route.via, route.table) for route in found if route.via), None)
 
 
 def _terms(director: HostState) -> str | None:

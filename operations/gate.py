@@ -12,6 +12,7 @@ from pyinfra.api import FunctionCommand, Host, operation
 
 from cluster.difference import Action
 from cluster.failover import lacks
+from cluster.gateway import not_there_yet
 from cluster.observed import HostState
 from cluster.order import (
     is_active,
@@ -28,7 +29,7 @@ from cluster.trial import against, can_try, tried
 from cluster.vocabulary import Role
 from facts.trial import attempt
 from operations import observation
-from operations.inventory import directors, failed, state_of, states
+from operations.inventory import directors, failed, modes_in_use_now, state_of, states
 from operations.thing import SETTLE, Commands, fails_alone, refused, watched
 
 TRIAL = 15
@@ -50,6 +51,17 @@ def agreed() -> Commands:
     plan = observation.blueprint(current)
     if current.state.is_executing and (
         reason := parted(plan.declaration, observation.name_of(current), states(current, "directors"), plan.contract)
+    ):
+        yield FunctionCommand(refused, (f"not changed: {reason}",), {})
+
+
+@operation()
+@fails_alone
+def gateway_is_there() -> Commands:
+    """Servers: stop here if the director that was to take nat's gateway before has not: answers would be sent to nobody."""
+    seen = states(current, "directors"), states(current, "real_servers")
+    if current.state.is_executing and (
+        reason := not_there_yet(observation.blueprint(current).declaration, *seen, modes_in_use_now(current))
     ):
         yield FunctionCommand(refused, (f"not changed: {reason}",), {})
 
@@ -86,16 +98,16 @@ def _reason(host: Host) -> str | None:
     plan = observation.blueprint(host)
     if plan.role(observation.name_of(host)) is not Role.DIRECTOR:
         return None
-    servers = states(host, "real_servers")
-    needed = must_be_ready(plan.declaration, observation.name_of(host), states(host, "directors"))
-    lacking = {name: what for name in servers if (what := _lacking(host, name, needed))}
+    me, all_, servers = observation.name_of(host), states(host, "directors"), states(host, "real_servers")
+    needed = {name: must_be_ready(plan.declaration, me, all_, state) for name, state in servers.items()}
+    lacking = {name: what for name in servers if (what := _lacking(host, name, needed[name]))}
     failed_before = [name for name in failed(host) if plan.role(name) is Role.DIRECTOR]
     refusing = {name: what for name in servers if (what := _lacking(host, name, {Thing.DATABASE}))}
-    seen, others = observation.seen(host), states(host, "directors").values()
+    seen, others = observation.seen(host), all_.values()
     return (
         not_ready(plan.declaration, seen, servers, lacking, failed_before, others=others)
         or not_open(plan.declaration, seen, servers, refusing)
-        or takes_over_early(plan.declaration, observation.name_of(host), states(host, "directors"), servers)
+        or takes_over_early(plan.declaration, me, all_, servers)
         or _trial(host, seen)
     )
 

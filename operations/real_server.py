@@ -4,7 +4,7 @@ from pyinfra import host
 from pyinfra.api import deploy
 
 from cluster.parts import NETWORK, Thing
-from operations import database, thing
+from operations import database, gate, thing
 from operations.inventory import modes_in_use_now, states
 
 
@@ -12,6 +12,7 @@ from operations.inventory import modes_in_use_now, states
 def prepare() -> None:
     """All that the declared mode and those that directors use now need: nothing is taken away before directors have moved."""
     modes = modes_in_use_now(host)
+    gate.gateway_is_there(name="gate: answers find a director")
     thing.present(name="network", things=NETWORK, modes=modes)
     # A health service that is restarted says nothing for a moment, and directors take its server out. So one server after the
     # other, as soon as there is one that serves.

@@ -16,6 +16,7 @@ from cluster.declaration import Declaration
 from cluster.difference import Action, Difference, by_things, differences
 from cluster.flow import Connection, World
 from cluster.footprint import Blueprint
+from cluster.gateway import not_there_yet
 from cluster.keepalived import Endpoint, Left, floating_addresses
 from cluster.kernel import Machine
 from cluster.observed import Connection as Seen
@@ -154,6 +155,10 @@ class Operator:
         yield from self.script(name, [d for d in self.found(name, self.in_use()) if d.kind == "package"])
 
     def prepare(self, name: str) -> Iterator[str]:
+        directors, servers = (self.seen(self.group(role)) for role in (Role.DIRECTOR, Role.REAL_SERVER))
+        if why := not_there_yet(self.declaration, directors, servers, self.in_use()):
+            self.failed[name] = why
+            return
         yield from self.present(name, NETWORK)
         yield from self.present(name, (Thing.CLUSTERCHECK,))
 
@@ -233,11 +238,12 @@ class Operator:
     def gate(self, name: str) -> str | None:
         """As in operations/gate.py."""
         servers = self.seen(self.group(Role.REAL_SERVER))
-        needed = must_be_ready(self.declaration, name, self.seen(self.group(Role.DIRECTOR)))
-        lacking, refusing = ({n: w for n in servers if (w := self.lacking(n, t))} for t in (needed, {Thing.DATABASE}))
+        directors = self.seen(self.group(Role.DIRECTOR))
+        needed = {n: must_be_ready(self.declaration, name, directors, state) for n, state in servers.items()}
+        lacking = {n: what for n in servers if (what := self.lacking(n, needed[n]))}
+        refusing = {n: what for n in servers if (what := self.lacking(n, {Thing.DATABASE}))}
         failed = [other for other in self.failed if self.blueprint.role(other) is Role.DIRECTOR]
         state = self.cluster.states[name]
-        directors = self.seen(self.group(Role.DIRECTOR))
         return (
             parted(self.declaration, name, directors, self.blueprint.contract)
             or not_ready(self.declaration, state, servers, lacking, failed, others=directors.values())

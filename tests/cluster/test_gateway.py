@@ -11,15 +11,15 @@ import pytest
 from cluster.declaration import Declaration
 from cluster.gateway import CURE, ONE_BY_ONE, moves_in_use
 from cluster.observed import HostState
-from cluster.order import first_to_float
-from cluster.parts import Address
+from cluster.order import first_to_float, must_be_ready
+from cluster.parts import Address, Thing
 from cluster.plan import Plan
 from cluster.reading import read
 from cluster.vocabulary import Mode, ReturnPath
 from tests.cluster.shapes import Change
 from tests.cluster.simulation import Cluster, Operator
 from tests.cluster.states import IFUPDOWN
-from tests.cluster.test_replay import Watch, connect, deployed, replayed, served_by
+from tests.cluster.test_replay import Watch, connect, deployed, first_by_the_cure, replayed, served_by
 from tests.variants import Variant
 
 DR, NAT, SNAT = Mode.DR, Mode.NAT, ReturnPath.SNAT
@@ -179,6 +179,69 @@ def test_one_takes_the_gateway_first_only_where_it_serves_alone_by_its_own_addre
     assert first_to_float(beside.new, deployed(beside).states) is None
 
 
+def asking_clients(declaration: Declaration, every: int) -> Declaration:
+    """Something of servers that has nothing to do with nat."""
+    return declaration.model_copy(
+        update={"connections": declaration.connections.model_copy(update={"keepalive": every})}
+    )
+
+
+@pytest.mark.parametrize("directors", [1, 2])
+@pytest.mark.parametrize("dead", [(), ("db2",)])
+def test_it_begins_to_float_also_where_servers_lack_something_else(directors: int, dead: tuple[str, ...]) -> None:
+    """They get that after the director has the gateway. It was refused for it, and servers were sent there all the same (found
+    by the replay with a server that was dead, and not reached at first).
+    """
+    old, new = asking_clients(declared(NAT, 1, None), 0), asking_clients(declared(NAT, directors, SECOND), 300)
+    gone = frozenset(dead)
+    change = Change(old, new, IFUPDOWN, dead=gone, unreachable=gone)
+    operator = Operator(deployed(change), change.blueprints[1], gone)
+    assert [*operator.deploy()]
+    assert not operator.failed
+    replayed(change, Random(1), stops=1)  # noqa: S311 (no secret)
+
+
+class Failing(Operator):
+    """Directors fail, whatever the reason; lost: they cannot be asked any more, either."""
+
+    lost = False
+
+    def gate(self, name: str) -> str | None:
+        if self.lost:
+            self.unreachable |= {name}
+        return "it failed"
+
+
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("directors", [1, 2])
+def test_servers_are_not_sent_to_a_gateway_that_was_not_taken(directors: int, lost: bool) -> None:  # noqa: FBT001
+    change = Change(declared(NAT, 1, None), declared(NAT, directors, FIRST), IFUPDOWN)
+    cluster = deployed(change)
+    watch = Watch(cluster, served_by(change.blueprints[0]), [])
+    watch.established = connect(cluster, change, watch.kept)
+    operator = Failing(cluster, change.blueprints[1])
+    operator.lost = lost
+    watch.follow(operator.deploy())
+    watch.look("a deploy that failed")
+    assert gateways(cluster.states[name] for name in change.new.real_server) == {"10.0.0.4"}
+    expected = (
+        "they would speak to nobody" if lost else "lb1 has not taken the gateway 10.0.0.12: answers would go to nobody"
+    )
+    assert {name for name, why in operator.failed.items() if expected in why} == {"db1", "db2", "db3"}
+    # The same again, when the reason is gone.
+    follow(watch, cluster, change)
+    assert gateways(cluster.states.values()) == {"10.0.0.12"}
+
+
+def test_a_server_without_a_way_back_is_not_sent_to_before_it_has_one() -> None:
+    """One that joins, say, where it is not the health service that says which serve."""
+    old, new = declared(NAT, 1, None), declared(NAT, 1, FIRST)
+    states = deployed(Change(old, new, IFUPDOWN)).states
+    assert must_be_ready(new, "lb1", states, states["db1"]) == frozenset()
+    assert must_be_ready(new, "lb1", states, IFUPDOWN) == {Thing.RETURN_PATH}
+    assert Thing.KEEPALIVE in must_be_ready(old, "lb1", states, states["db1"])
+
+
 def test_a_server_that_cannot_be_asked_may_answer_by_a_gateway_that_goes() -> None:
     """Back to one director: the others are prepared for its own address, and this one is not."""
     change = Change(declared(NAT, 2, FIRST), declared(NAT, 1, None), IFUPDOWN, unreachable=frozenset({"db1"}))
@@ -199,3 +262,29 @@ def test_what_can_be_no_servers_way_does_not_go(device: str, address: str, *, go
     own = Address(device, IPv4Address(address))
     directors = {**states, "lb1": replace(states["lb1"], addresses=states["lb1"].addresses | {own})}
     assert (moves_in_use(change.new, directors, {"db1": None}, frozenset()) is not None) is goes
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "cure"),
+    [
+        (ReturnPath.FWMARK, ReturnPath.FWMARK, CURE),  # as the replay found it
+        (ReturnPath.RULE, SNAT, CURE),
+        (SNAT, ReturnPath.RULE, ONE_BY_ONE),
+        (SNAT, SNAT, ""),  # nothing moves
+    ],
+)
+def test_the_advice_leads_there_where_the_director_could_not_be_asked(
+    before: ReturnPath, after: ReturnPath, cure: str
+) -> None:
+    """Servers are ready for the new mode. When it is back it still serves by nat at its own address: only then is it refused."""
+    old, new = declared(NAT, 1, None, before), declared(DR, 1, SECOND, after)
+    change = Change(old, new, IFUPDOWN, unreachable=frozenset({"lb1"}))
+    cluster = deployed(change)
+    assert not planned(change, cluster).refused
+    watch = Watch(cluster, served_by(change.blueprints[0]) & served_by(change.blueprints[1]), [])
+    watch.established = connect(cluster, change, watch.kept)
+    watch.follow(Operator(cluster, change.blueprints[1], change.unreachable).deploy())
+    assert Operator(cluster, change.blueprints[1]).plan().cure == cure
+    # Those who came by nat meanwhile are not cut by what is advised.
+    follow(watch, cluster, Change(old, first_by_the_cure(change, cure) if cure else new, IFUPDOWN))
+    replayed(change, Random(1), stops=0)  # noqa: S311 (no secret)

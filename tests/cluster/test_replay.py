@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from cluster.declaration import Declaration
 from cluster.flow import Connection, Fault, connections, path, paths
 from cluster.footprint import Blueprint
+from cluster.gateway import CURE, ONE_BY_ONE
 from cluster.keepalived import Endpoint, endpoints, fading, floating_addresses
 from cluster.observed import HostState
 from cluster.plan import OUT_OF_ROTATION
-from cluster.vocabulary import Mode
+from cluster.vocabulary import Mode, ReturnPath
 from tests.cluster.shapes import Change, changes
 from tests.cluster.simulation import Cluster, Operator
 from tests.cluster.states import IFUPDOWN
@@ -170,17 +171,33 @@ def moves_gateway(operator: Operator) -> bool:
     return bool(found.refused) and found.cure != OUT_OF_ROTATION
 
 
+def first_by_the_cure(change: Change, cure: str) -> Declaration:
+    """What is to be deployed before the new declaration."""
+    as_it_was: dict[str, dict[str, Any]] = {
+        CURE: {"gateway": change.old.nat.gateway},
+        ONE_BY_ONE: {"return_path": ReturnPath.SNAT},
+    }
+    return change.new.model_copy(update={"nat": change.new.nat.model_copy(update=as_it_was[cure])})
+
+
 def finished(change: Change, watch: Watch) -> dict[str, HostState]:
-    """The end: all hosts are reached again, connections have ended, and after another deploy nothing is left to do."""
+    """The end: all hosts are reached again, connections have ended, and after another deploy nothing is left to do.
+
+    A director that could not be asked serves by nat still. That its gateway would move is known only now: then the cure is taken.
+    """
     cluster, new = watch.cluster, replace(change.blueprints[1], departed=change.leaving)
     watch.established = []
     cluster.establish(())
+    way = [new]
+    if change.unreachable & change.old.director.keys() and moves_gateway(Operator(cluster, new)):
+        way = [replace(new, declaration=first_by_the_cure(change, Operator(cluster, new).plan().cure)), new]
     # Twice: for a mode that is left, a run builds what is declared for it now, and does not plan to take that away again.
-    for _ in range(2):
-        operator = Operator(cluster, new)
+    for blueprint in (each for each in way for _ in range(2)):
+        operator = Operator(cluster, blueprint)
         watch.follow(operator.deploy())
         assert not operator.failed, operator.failed
-    assert operator.plan().is_empty, [(step.title, step.changes) for step in operator.plan().steps]
+    left = Operator(cluster, new).plan()
+    assert left.is_empty, (left.refused, [(step.title, step.changes) for step in left.steps])
     watch.kept = sorted(served_by(new), key=str)
     watch.look("everything")
     return comparable(cluster)
