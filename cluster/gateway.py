@@ -27,6 +27,7 @@ ONE_BY_ONE = (
     'one by one: nat.gateway with return_path = "snat" as it was, lbctl deploy; then nat.return_path, lbctl deploy'
 )
 MEND = "mend {who}, which cannot be asked, or drain it, first"
+PATH_FIRST = "one by one: nat.return_path, lbctl deploy; then nat.gateway, lbctl deploy"
 TO_ONE_DIRECTOR = "lbctl failover first, so that {owner} serves"
 
 
@@ -56,6 +57,12 @@ def moves_in_use(
     if old in {director.address for director in declaration.director.values()}:
         # A director's own address stays there.
         first = first_to_float(declaration, directors)
+        if Mode.NAT in prepared and first and stays and declaration.vrrp.preempt and len(declaration.director) > 1:
+            # One that joins takes over at once, and answers still go to the first one's own address, which does not float.
+            return (
+                f"{others[0]} answers by {old} until its way back is of the new kind, and {first} may lose its turn before",
+                PATH_FIRST,
+            )
         silent = _in_rotation_unseen(declaration, directors.get(first or ""), servers)
         safe = Mode.NAT not in prepared or owner or (first and not silent) or _holds(directors.values(), new)
         cure = MEND.format(who=", ".join(silent)) if first and silent else CURE

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from cluster.declaration import Declaration
-from cluster.gateway import CURE, ONE_BY_ONE, moves_in_use
+from cluster.gateway import CURE, ONE_BY_ONE, PATH_FIRST, moves_in_use
 from cluster.observed import HostState
 from cluster.order import first_to_float, must_be_ready
 from cluster.parts import Address, Thing
@@ -73,6 +73,24 @@ def test_also_where_directors_cease_to_translate_as_well(before: int | None, dir
     assert found.cure == ONE_BY_ONE
     between = declared(NAT, directors, SECOND, SNAT)
     for one, other in ((old, between), (between, new)):
+        replayed(Change(one, other, IFUPDOWN, connected=False), Random(1), stops=1)  # noqa: S311 (no secret)
+
+
+def test_and_where_one_that_joins_takes_over_before_the_old_way_back_is_gone() -> None:
+    """It preempts the director whose own address that way leads to (found by the replay)."""
+
+    def eager(directors: int, gateway: int | None, return_path: ReturnPath) -> Declaration:
+        found = declared(NAT, directors, gateway, return_path)
+        ranked = {
+            name: one.model_copy(update={"priority": 100 + int(name[2:])}) for name, one in found.director.items()
+        }
+        return found.model_copy(update={"director": ranked, "vrrp": found.vrrp.model_copy(update={"preempt": True})})
+
+    old, new = eager(1, None, ReturnPath.FWMARK), eager(2, FIRST, ReturnPath.RULE)
+    found = planned(change := Change(old, new, IFUPDOWN), deployed(change))
+    assert "lb1 may lose its turn" in found.refused["lb1"]
+    assert found.cure == PATH_FIRST
+    for one, other in pairwise((old, eager(1, None, ReturnPath.RULE), new)):
         replayed(Change(one, other, IFUPDOWN, connected=False), Random(1), stops=1)  # noqa: S311 (no secret)
 
 
