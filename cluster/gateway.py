@@ -6,18 +6,16 @@ order answers would be sent to nobody for a while. So it moves while nobody come
 address to another one that the director in charge has already, or takes first (`cluster.order.first_to_float`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from ipaddress import IPv4Address
 
 from cluster.declaration import Declaration
 from cluster.keepalived import floating_addresses
 from cluster.observed import HostState
-from cluster.order import CONNTRACK, answers_by, first_to_float
+from cluster.order import CONNTRACK, Seen, answers_by, first_to_float
 from cluster.still_used import in_use_by
 from cluster.vocabulary import ROUTING_TABLE, SEED_ROUTING_TABLE, Mode, ReturnPath
-
-Seen = Mapping[str, HostState | None]
 
 CURE = (
     "put nat.gateway back as it was and lbctl switch-mode dr (or tun); when that is done, also with connections that came by "
@@ -84,7 +82,9 @@ def not_there_yet(declaration: Declaration, directors: Seen, servers: Seen, prep
     """Why servers must not be prepared now, though the plan was not refused: the director that was to take the gateway first has
     not, or cannot be asked any more whether it has. They would answer by what nobody has. None when nothing speaks against it.
     """
-    if first := first_to_float(declaration, directors):
+    ways = {way[0] for state in servers.values() if state and (way := answers_by(state))}
+    # Where all go by the gateway already, one that cannot be asked has it.
+    if ways != {declaration.nat.gateway} and (first := first_to_float(declaration, directors)):
         return f"{first} has not taken the gateway {declaration.nat.gateway}: answers would go to nobody"
     moves = moves_in_use(declaration, directors, servers, prepared) if None in directors.values() else None
     return moves[0] if moves else None

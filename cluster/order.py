@@ -11,6 +11,8 @@ from cluster.parts import Thing
 from cluster.table import drift
 from cluster.vocabulary import ROUTING_TABLE, SEED_ROUTING_TABLE, Mode, ReturnPath
 
+Seen = Mapping[str, HostState | None]
+
 CONNTRACK = "net/ipv4/vs/conntrack"
 
 
@@ -59,7 +61,7 @@ def _on_other_terms(active: Iterable[str], seen: Mapping[str, HostState], contra
     return any(unit.active and unit.contract != contract for unit in units if unit)
 
 
-def parted(declaration: Declaration, name: str, seen: Mapping[str, HostState | None], contract: str) -> str | None:
+def parted(declaration: Declaration, name: str, seen: Seen, contract: str) -> str | None:
     """Why director `name`, whose turn it is, must not go over to the terms `contract`; None when nothing speaks against it.
 
     Peers on different terms do not hear each other, and both would hold the virtual addresses. One that cannot be asked goes on
@@ -79,7 +81,7 @@ def parted(declaration: Declaration, name: str, seen: Mapping[str, HostState | N
     return None
 
 
-def first_to_float(declaration: Declaration, seen: Mapping[str, HostState | None]) -> str | None:
+def first_to_float(declaration: Declaration, seen: Seen) -> str | None:
     """The director that must take nat's gateway before servers are sent there; None where that is not so.
 
     Answers leave through the one director's own address until now. It goes on answering there when it holds the gateway, too;
@@ -102,16 +104,18 @@ def first_to_float(declaration: Declaration, seen: Mapping[str, HostState | None
 
 
 def must_be_ready(
-    declaration: Declaration, director: str, seen: Mapping[str, HostState | None], server: HostState | None
+    declaration: Declaration, director: str, seen: Seen, server: str, state: HostState | None
 ) -> frozenset[Thing]:
     """What this server must not lack when this director changes.
 
-    One that takes the gateway first goes on sending by nat to servers that answer by its own address. They need nothing new for
-    that, and are prepared after it.
+    One that takes the gateway first goes on sending by nat to servers that answer by its own address, or by no way that is known
+    here. They need nothing new for that, and are prepared after it. One that it does not send to yet must be able to answer.
     """
-    if first_to_float(declaration, seen) == director:
-        return frozenset() if server and answers_by(server) else frozenset({Thing.RETURN_PATH})
-    return frozenset(Thing) - {Thing.CLUSTERCHECK, Thing.DATABASE}
+    if first_to_float(declaration, seen) != director:
+        return frozenset(Thing) - {Thing.CLUSTERCHECK, Thing.DATABASE}
+    me, declared = seen.get(director), declaration.real_server.get(server)
+    sent = bool(me and declared and declared.address in me.destinations)
+    return frozenset() if sent or (state and answers_by(state)) else frozenset({Thing.RETURN_PATH})
 
 
 def answers_by(server: HostState) -> tuple[IPv4Address, int] | None:
@@ -205,7 +209,7 @@ def unsettled(
 def not_ready(
     declaration: Declaration,
     director: HostState,
-    servers: Mapping[str, HostState | None],
+    servers: Seen,
     lacking: Mapping[str, str],
     failed_directors: Iterable[str],
     *,
@@ -246,7 +250,7 @@ def other_way_back(declaration: Declaration, director: HostState) -> bool:
 def not_open(
     declaration: Declaration,
     director: HostState,
-    servers: Mapping[str, HostState | None],
+    servers: Seen,
     refusing: Mapping[str, str],
     *,
     starting: bool = False,

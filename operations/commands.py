@@ -237,12 +237,13 @@ def _staged_and_checked(file: File) -> str:
 
 def _database_user(name: str, socket: str) -> str:
     # No password at all: the server asks the kernel who is at the other end of its socket. USAGE is enough for status.
-    # A MySQL that lets root in like that has the plugin loaded. A node that is cut off answers SHOW, not SELECT.
+    # By which plugin the server has: MariaDB may call itself MySQL 8.0. A MySQL that lets root in like that has its
+    # own loaded. A node that is cut off answers SHOW, not SELECT.
     client = _client(socket)
     statement = f"CREATE USER IF NOT EXISTS '{name}'@'localhost' IDENTIFIED "
     return (
-        f"""case $({client} -BNe "SHOW VARIABLES LIKE 'version'") in *MariaDB*) how='VIA unix_socket';; """
-        f"""*) how='WITH auth_socket';; esac; {client} -e {quote(statement)}"$how\""""
+        f"if {client} -BNe 'SHOW PLUGINS' | grep -q ^unix_socket; then how='VIA unix_socket'; else how='WITH auth_socket'; fi; "
+        f"""{client} -e {quote(statement)}"$how\""""
     )
 
 

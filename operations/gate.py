@@ -99,7 +99,7 @@ def _reason(host: Host) -> str | None:
     if plan.role(observation.name_of(host)) is not Role.DIRECTOR:
         return None
     me, all_, servers = observation.name_of(host), states(host, "directors"), states(host, "real_servers")
-    needed = {name: must_be_ready(plan.declaration, me, all_, state) for name, state in servers.items()}
+    needed = {name: must_be_ready(plan.declaration, me, all_, name, state) for name, state in servers.items()}
     lacking = {name: what for name in servers if (what := _lacking(host, name, needed[name]))}
     failed_before = [name for name in failed(host) if plan.role(name) is Role.DIRECTOR]
     refusing = {name: what for name in servers if (what := _lacking(host, name, {Thing.DATABASE}))}

@@ -239,7 +239,7 @@ class Operator:
         """As in operations/gate.py."""
         servers = self.seen(self.group(Role.REAL_SERVER))
         directors = self.seen(self.group(Role.DIRECTOR))
-        needed = {n: must_be_ready(self.declaration, name, directors, state) for n, state in servers.items()}
+        needed = {n: must_be_ready(self.declaration, name, directors, n, state) for n, state in servers.items()}
         lacking = {n: what for n in servers if (what := self.lacking(n, needed[n]))}
         refusing = {n: what for n in servers if (what := self.lacking(n, {Thing.DATABASE}))}
         failed = [other for other in self.failed if self.blueprint.role(other) is Role.DIRECTOR]

@@ -255,9 +255,16 @@ def test_a_server_without_a_way_back_is_not_sent_to_before_it_has_one() -> None:
     """One that joins, say, where it is not the health service that says which serve."""
     old, new = declared(NAT, 1, None), declared(NAT, 1, FIRST)
     states = deployed(Change(old, new, IFUPDOWN)).states
-    assert must_be_ready(new, "lb1", states, states["db1"]) == frozenset()
-    assert must_be_ready(new, "lb1", states, IFUPDOWN) == {Thing.RETURN_PATH}
-    assert Thing.KEEPALIVE in must_be_ready(old, "lb1", states, states["db1"])
+    others = [
+        replace(service, destinations=tuple(d for d in service.destinations if d.address != IPv4Address("10.0.0.1")))
+        for service in states["lb1"].services
+    ]
+    none_sent = {**states, "lb1": replace(states["lb1"], services=tuple(others))}
+    assert must_be_ready(new, "lb1", none_sent, "db1", states["db1"]) == frozenset()
+    assert must_be_ready(new, "lb1", none_sent, "db1", IFUPDOWN) == {Thing.RETURN_PATH}
+    # It cannot get worse where it is sent to already, and is mended when the director has the gateway.
+    assert must_be_ready(new, "lb1", states, "db1", IFUPDOWN) == frozenset()
+    assert Thing.KEEPALIVE in must_be_ready(old, "lb1", states, "db1", states["db1"])
 
 
 def test_a_server_that_cannot_be_asked_may_answer_by_a_gateway_that_goes() -> None:

@@ -17,12 +17,17 @@ CHANGE = Change(declared(NAT, 1, None), declared(NAT, 1, FIRST), IFUPDOWN)
 
 
 def said(
-    monkeypatch: pytest.MonkeyPatch, blueprint: Blueprint, director: HostState | None, *, executing: bool = True
+    monkeypatch: pytest.MonkeyPatch,
+    blueprint: Blueprint,
+    director: HostState | None,
+    *,
+    executing: bool = True,
+    change: Change = CHANGE,
 ) -> list[str]:
     """Why a server stops there."""
-    seen: dict[str, HostState | None] = {**deployed(CHANGE).states, "lb1": director}
+    seen: dict[str, HostState | None] = {**deployed(change).states, "lb1": director}
     groups = {
-        "directors": {"lb1": seen["lb1"]},
+        "directors": {name: seen[name] for name in blueprint.declaration.director},
         "real_servers": {name: seen[name] for name in blueprint.declaration.real_server},
     }
     monkeypatch.setattr(gate, "current", SimpleNamespace(state=SimpleNamespace(is_executing=executing)))
@@ -51,3 +56,9 @@ def test_else_it_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
         assert said(monkeypatch, old, director) == []
     other_mode = Change(CHANGE.old, declared(DR, 1, None), IFUPDOWN).blueprints[1]
     assert said(monkeypatch, other_mode, before) == []
+
+
+def test_nor_where_one_of_a_pair_cannot_be_asked_and_all_answer_by_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one, which is passive, was taken for a director that is alone and must take the gateway."""
+    pair = Change(declared(NAT, 2, FIRST), declared(NAT, 2, FIRST), IFUPDOWN)
+    assert said(monkeypatch, pair.blueprints[1], None, change=pair) == []
