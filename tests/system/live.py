@@ -42,6 +42,8 @@ def at_work(cluster: Cluster, *, held: int = HELD, new_per_second: float = NEW) 
         seen.arp = watch.stop()
         seen.summary = load.stop().summary()
         print(f"clients: {seen}", flush=True)
+        if seen.summary.failures:
+            print(f"  {seen.summary}", flush=True)
 
 
 def nobody_noticed(seen: Seen) -> None:
