@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 from cluster.declaration import Declaration
 from cluster.errors import RefusedError, RequestError
 from cluster.footprint import Blueprint
-from cluster.keepalived import checker, fading
+from cluster.keepalived import fading
 from cluster.observed import HostState
 from cluster.order import is_active, runs_keepalived, unsettled
 from cluster.table import spread
@@ -111,17 +111,15 @@ def lacks(heir: HostState, source: HostState) -> str | None:
     return f"it does not send connections for {missing[0][0]} to {missing[0][1]} yet" if missing else None
 
 
-def untranslated_through(declaration: Declaration) -> IPv4Address | None:
-    """nat: the gateway whose next holder must not send on answers that it cannot translate (fleet.untranslated says which). None
-    where answers go to the directors' own addresses, or health checks to the services' ports on servers: what servers answer to
-    those looks the same, and they would be taken for dead.
+def answers_through(declaration: Declaration) -> tuple[IPv4Address, tuple[tuple[IPv4Address, str, int], ...]] | None:
+    """nat: the gateway that floats, and where answers come to it from: address, protocol, port. None where servers do not answer
+    clients through one: in another mode, and where they see a director as their client.
     """
-    if declaration.mode is not Mode.NAT or declaration.nat.return_path is ReturnPath.SNAT:
+    gateway = declaration.nat.gateway
+    if declaration.mode is not Mode.NAT or declaration.nat.return_path is ReturnPath.SNAT or gateway is None:
         return None
-    services = declaration.service.values()
-    checked = {check.port for service in services if (check := checker(declaration, service))}
-    served = {service.server_port or service.port for service in services}
-    return None if checked & served else declaration.nat.gateway
+    ends = sorted({(service.protocol, service.server_port or service.port) for service in declaration.service.values()})
+    return gateway, tuple((server.address, *end) for server in declaration.real_server.values() for end in ends)
 
 
 Known = frozenset[tuple[str, ...]]

@@ -16,7 +16,7 @@ from fleet.line import Answer
 from fleet.lock import Say
 from fleet.session import Session
 from fleet.sticking import clients_stick
-from fleet.untranslated import held_back
+from fleet.untranslated import led_on
 
 RESTART_LIMIT = 90
 """Seconds for keepalived to stop, which takes as long as it forwards for its heir, and to start again."""
@@ -57,7 +57,7 @@ def prepared(
         return
     with clients_stick(session, declaration, move, seen, say):
         both = equal(session, declaration, move, say, force=force)
-        with held_back(session.connect(move.target), declaration, say):
+        with led_on(session, declaration, move, say):
             yield both
 
 

@@ -1,63 +1,78 @@
-"""nat: while directors change places, the new one sends on no answer that it cannot translate yet.
+"""nat: while directors change places, the new one leads to the old one the answers that it cannot translate.
 
-The kernel copies a connection to the other director when it is established, some 20 ms later, and MySQL's server speaks first. A
-greeting that comes to the new director before the copy has no entry there: it would be routed on as it is, from the server's own
-address, and the client's machine, which knows of no such connection, would reset it. With `nat_icmp_send` the kernel drops what
-comes from a real server's port without an entry (net/netfilter/ipvs/ip_vs_core.c, ip_vs_out_hook; ipvs-sysctl.rst), the server
-sends it again 0.2 s later, and by then the copy is there. The ICMP message that goes with it is a hint only to a connection that
-stands (net/ipv4/tcp_ipv4.c, tcp_v4_err).
+The kernel copies a connection to the other director some 20 ms after it was established, and keepalived ends the copying when
+it stops: of those that begin just before the other one takes over some are never copied. Their clients' next packet makes an
+entry there (fleet.sticking), but a client that waits for its server sends none, and MySQL's server speaks first. Its packet comes
+to the new director, which has no entry, and would be routed on as it is, from the server's own address: the client's machine
+knows of no such connection.
 
-Not for good: connections to a server's own port that go through this director, or are its own, have no entry either.
+So packets that come from a service's port at a server are routed to the old director, which still has the entry. Not those that
+the new one translates: the kernel looks their route up again, by their new source (ipvs-sysctl.rst, snat_reroute). Nor those for
+the new director itself.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cluster.declaration import Declaration
-from cluster.failover import untranslated_through
-from fleet.line import Line, tell_all
+from cluster.failover import Move, answers_through
+from fleet.line import tell_all
 from fleet.lock import Say
+from fleet.session import Session
 
 SECONDS = 60
 """After so long it is over in any case, also where the operator's machine has died."""
-AFTER = 1
-"""Seconds for which it lasts after the new director has the gateway's address."""
-_KNOB = "/proc/sys/net/ipv4/vs/nat_icmp_send"
+AFTER = 5
+"""Seconds for which it lasts after the new director has the gateway's address: clients have sent something by then."""
+TABLE = 27746
+"""Of routes, and the preference of the rules: "lb" in ASCII, so that it is nobody else's."""
+
+_PATH = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
+_STOP = f"while ip rule del pref {TABLE}; do :; done 2>/dev/null; ip route flush table {TABLE} 2>/dev/null"
+STRAIGHT = f"{_PATH}\n{_STOP}\n:\n"
+"""The shell that ends it at once."""
 
 
-def dropping(address: str) -> str:
-    """The shell that turns it on, and off again by itself. Says `on` unless it is somebody else's setting already."""
+def leading(declaration: Declaration, move: Move) -> str | None:
+    """The shell that begins it, on the new director; it ends by itself. None where no answers go through a gateway."""
+    found = answers_through(declaration)
+    if found is None:
+        return None
+    gateway, ends = found
+    old, device = declaration.director[move.source].address, declaration.director[move.target].interface
+    rules = "\n".join(
+        f"ip rule add pref {TABLE} from {address} ipproto {protocol} sport {port} lookup {TABLE}"
+        for address, protocol, port in ends
+    )
     return f"""\
-PATH=/usr/sbin:/usr/bin:/sbin:/bin
-read -r was <{_KNOB} || exit 1
-[ "$was" = 0 ] || exit 0
+{_PATH}
+{_STOP}
+set -e
+ip route replace default via {old} dev {device} onlink table {TABLE}
+{rules}
 setsid -f sh -c '
   end=$(($(date +%s) + {SECONDS}))
-  while [ $(date +%s) -lt $end ] && ! ip -4 -o addr show to {address}/32 | grep -q .; do sleep 0.05; done
+  while [ $(date +%s) -lt $end ] && ! ip -4 -o addr show to {gateway}/32 | grep -q .; do sleep 0.1; done
   sleep {AFTER}
-  echo 0 >{_KNOB}' </dev/null >/dev/null 2>&1
-echo 1 >{_KNOB} && echo on
+  {_STOP}' </dev/null >/dev/null 2>&1
 """
 
 
-PASSING = f"echo 0 >{_KNOB}\n"
-"""The shell that turns it off at once."""
-
-
 @contextmanager
-def held_back(target: Line, declaration: Declaration, say: Say) -> Iterator[None]:
-    """For the block in which `target` takes over. Where it cannot be, the block is entered all the same."""
-    gateway = untranslated_through(declaration)
-    if gateway is None:
+def led_on(session: Session, declaration: Declaration, move: Move, say: Say) -> Iterator[None]:
+    """For the block in which the directors change places. Where it cannot be, the block is entered all the same."""
+    script = leading(declaration, move)
+    if script is None:
         yield
         return
-    answer = target.tell(dropping(str(gateway)))
-    if answer.failed:
-        say(f"the new director may send on what it cannot translate yet: {answer.failed}")
+    lines = {name: session.connect(name) for name in (move.source, move.target)}
+    # What an earlier move may have left, that other way round, would send packets back and forth.
+    answers = tell_all(lines, {move.source: STRAIGHT, move.target: script})
+    if failed := answers[move.target].failed:
+        say(f"{move.target} cannot lead answers to {move.source}: some of the newest connections may be cut: {failed}")
     try:
         yield
     except BaseException:
         # Nobody may have taken over; else it ends by itself.
-        if answer.lines == ("on",):
-            tell_all({"": target}, {"": PASSING}, insist=True)
+        tell_all(lines, {move.target: STRAIGHT}, insist=True)
         raise

@@ -1,110 +1,178 @@
-"""nat: while directors change places, the new one drops what it cannot translate yet; and no longer."""
+"""nat: while directors change places, the new one leads to the old one what it cannot translate; and no longer."""
 
 import subprocess
 import time
-from ipaddress import IPv4Address
-from pathlib import Path
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from cluster.declaration import Declaration
-from cluster.failover import untranslated_through
-from cluster.vocabulary import Check, Mode, ReturnPath
+from cluster.failover import Move, answers_through
+from cluster.vocabulary import Mode, ReturnPath
 from fleet import untranslated
 from fleet.line import Answer
-from fleet.untranslated import PASSING, dropping, held_back
+from fleet.session import Session
+from fleet.untranslated import STRAIGHT, TABLE, leading, led_on
 from tests.variants import Variant
 
 NAT = Variant(Mode.NAT).blueprint.declaration
-GATEWAY = NAT.nat.gateway
-
-
-def checking(check: Check, port: int | None = None) -> Declaration:
-    services = {
-        name: service.model_copy(update={"check": check, "check_port": port}) for name, service in NAT.service.items()
-    }
-    return NAT.model_copy(update={"service": services})
+MOVE = Move("lb1", "lb2")
 
 
 def test_where_answers_come_through_a_gateway_that_moves() -> None:
-    assert GATEWAY is not None
-    assert untranslated_through(NAT) == GATEWAY
+    found = answers_through(NAT)
+    assert found is not None
+    assert found[0] == NAT.nat.gateway
+    assert [(str(address), *end) for address, *end in found[1]] == [(f"10.0.0.{n}", "tcp", 3306) for n in (1, 2, 3)]
     for mode in (Mode.DR, Mode.TUN):
-        assert untranslated_through(Variant(mode).blueprint.declaration) is None
+        assert answers_through(Variant(mode).blueprint.declaration) is None
     snat = NAT.nat.model_copy(update={"return_path": ReturnPath.SNAT})
-    assert untranslated_through(NAT.model_copy(update={"nat": snat})) is None
+    assert answers_through(NAT.model_copy(update={"nat": snat})) is None
 
 
-@pytest.mark.parametrize(
-    ("check", "port", "through"),
-    [(Check.TCP, None, None), (Check.HTTP, 9200, GATEWAY), (Check.NONE, None, GATEWAY), (Check.TCP, 22, GATEWAY)],
-)
-def test_no_health_check_fails_by_it(check: Check, port: int | None, through: IPv4Address | None) -> None:
-    assert untranslated_through(checking(check, port)) == through
+class Line:
+    """Notes what it is told."""
 
-
-class Heir:
-    """A line that notes what it is told."""
-
-    def __init__(self, *said: str, failed: str = "") -> None:
+    def __init__(self, failed: str = "") -> None:
         self.told: list[str] = []
-        self._answer = Answer(said, failed)
+        self._failed = failed
 
     def tell(self, script: str, seconds: int = 0) -> Answer:
         del seconds
         self.told.append(script)
-        return self._answer
+        return Answer(failed=self._failed)
 
     tell_afresh = tell
 
 
+def pair(failed: str = "") -> tuple[Session, dict[str, Line]]:
+    lines = {"lb1": Line(), "lb2": Line(failed)}
+    return cast("Session", SimpleNamespace(connect=lines.__getitem__)), lines
+
+
 def test_it_ends_by_itself_where_the_new_director_took_over() -> None:
-    heir, said = Heir("on"), list[str]()
-    with held_back(heir, NAT, said.append):
-        assert heir.told == [dropping(str(GATEWAY))]
-    assert (len(heir.told), said) == (1, [])
+    (session, lines), said = pair(), list[str]()
+    with led_on(session, NAT, MOVE, said.append):
+        assert lines["lb2"].told == [leading(NAT, MOVE)]
+        # An earlier move's, the other way round, does not stay.
+        assert lines["lb1"].told == [STRAIGHT]
+    assert ([len(line.told) for line in lines.values()], said) == ([1, 1], [])
 
 
-@pytest.mark.parametrize(("before", "undone"), [(("on",), [PASSING]), ((), [])])
-def test_it_is_undone_at_once_where_nobody_took_over(before: tuple[str, ...], undone: list[str]) -> None:
-    """But not where it was somebody's own setting."""
-    heir = Heir(*before)
-    with pytest.raises(ValueError, match="nobody"), held_back(heir, NAT, list[str]().append):
+def test_it_is_undone_at_once_where_nobody_took_over() -> None:
+    session, lines = pair()
+    with pytest.raises(ValueError, match="nobody"), led_on(session, NAT, MOVE, list[str]().append):
         raise ValueError("nobody")
-    assert heir.told[1:] == undone
+    assert lines["lb2"].told[1:] == [STRAIGHT]
 
 
 def test_directors_change_places_also_where_it_cannot_be() -> None:
-    said: list[str] = []
-    with held_back(Heir(failed="no such file"), NAT, said.append):
+    (session, _), said = pair("no such device"), list[str]()
+    with led_on(session, NAT, MOVE, said.append):
         pass
-    assert said == ["the new director may send on what it cannot translate yet: no such file"]
+    assert said == ["lb2 cannot lead answers to lb1: some of the newest connections may be cut: no such device"]
 
 
-@pytest.mark.process
-def test_it_lasts_until_a_moment_after_the_address_has_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    knob = tmp_path / "nat_icmp_send"
-    monkeypatch.setattr(untranslated, "_KNOB", str(knob))
+def test_in_another_mode_nobody_is_told() -> None:
+    session, lines = pair()
+    with led_on(session, Variant(Mode.DR).blueprint.declaration, MOVE, list[str]().append):
+        pass
+    assert [line.told for line in lines.values()] == [[], []]
 
-    def run(address: str) -> str:
-        return subprocess.run(["sh", "-s"], input=dropping(address), text=True, capture_output=True, check=True).stdout
 
-    def off_within(seconds: float) -> bool:
-        end = time.monotonic() + seconds
-        while knob.read_text() != "0\n" and time.monotonic() < end:
-            time.sleep(0.05)
-        return knob.read_text() == "0\n"
+# The shell, in a network namespace
 
-    knob.write_text("0\n")
-    assert run("127.0.0.1") == "on\n"
-    assert knob.read_text() == "1\n"
-    assert off_within(30)
-    # Also where the address never comes, for the operator's machine may have died.
-    monkeypatch.setattr(untranslated, "SECONDS", 5)
-    assert run("192.0.2.1") == "on\n"
-    assert not off_within(1)
-    assert off_within(30)
-    # Somebody's own setting stays.
-    knob.write_text("1\n")
-    assert run("127.0.0.1") == ""
-    assert not off_within(3)
+
+@pytest.fixture
+def namespace() -> Iterator[list[str]]:
+    """What runs a program there. A device that is up leads to the directors' network."""
+    name = f"lbctl-test-lead-{time.monotonic_ns()}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    inside = ["ip", "netns", "exec", name]
+    try:
+        for words in (
+            "link add eth0 type veth peer name other",
+            "link set other up",
+            "link set eth0 up",
+            "addr add 10.0.0.6/24 dev eth0",
+        ):
+            subprocess.run([*inside, "ip", *words.split()], check=True)
+        subprocess.run([*inside, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"], check=True)
+        yield inside
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+def rules(inside: list[str]) -> list[str]:
+    shown = subprocess.run([*inside, "ip", "rule"], text=True, capture_output=True, check=True).stdout
+    return [line.partition("\t")[2] for line in shown.splitlines() if line.startswith(f"{TABLE}:")]
+
+
+def told(inside: list[str], script: str) -> None:
+    subprocess.run([*inside, "sh", "-s"], input=script, text=True, check=True)
+
+
+def gone(inside: list[str], within: float) -> bool:
+    end = time.monotonic() + within
+    while rules(inside) and time.monotonic() < end:
+        time.sleep(0.1)
+    return not rules(inside)
+
+
+def route(inside: list[str], *words: str) -> str:
+    return subprocess.run([*inside, "ip", "route", "get", *words], text=True, capture_output=True, check=True).stdout
+
+
+@pytest.mark.namespace
+def test_it_lasts_until_a_while_after_the_gateway_has_come(
+    namespace: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(untranslated, "AFTER", 1)
+    begin = leading(NAT, MOVE)
+    assert begin is not None
+    told(namespace, begin)
+    expected = [f"from 10.0.0.{n} ipproto tcp sport 3306 lookup {TABLE}" for n in (1, 2, 3)]
+    assert rules(namespace) == expected
+    arriving = ("10.0.0.20", "from", "10.0.0.1", "iif", "eth0", "ipproto", "tcp", "sport")
+    assert "via 10.0.0.4 dev eth0" in route(namespace, *arriving, "3306")
+    assert "via" not in route(namespace, *arriving, "22")
+    told(namespace, begin)  # again, as after one that was cut short
+    assert rules(namespace) == expected
+    assert not gone(namespace, 3)
+    subprocess.run([*namespace, "ip", "addr", "add", f"{NAT.nat.gateway}/32", "dev", "eth0"], check=True)
+    assert gone(namespace, 30)
+    assert "via" not in route(namespace, *arriving, "3306")
+
+
+@pytest.mark.namespace
+def test_and_no_longer_than_that_where_it_never_comes(namespace: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operator's machine may have died."""
+    monkeypatch.setattr(untranslated, "AFTER", 1)
+    monkeypatch.setattr(untranslated, "SECONDS", 2)
+    begin = leading(NAT, MOVE)
+    assert begin is not None
+    told(namespace, begin)
+    assert len(rules(namespace)) == len(NAT.real_server)
+    assert gone(namespace, 30)
+
+
+@pytest.mark.namespace
+def test_it_can_be_ended_at_once(namespace: list[str]) -> None:
+    begin = leading(NAT, MOVE)
+    assert begin is not None
+    told(namespace, begin)
+    told(namespace, STRAIGHT)
+    told(namespace, STRAIGHT)
+    assert rules(namespace) == []
+
+
+def test_a_server_may_have_a_port_of_its_own() -> None:
+    name, service = next(iter(NAT.service.items()))
+    other: Declaration = NAT.model_copy(
+        update={"service": {**NAT.service, name: service.model_copy(update={"server_port": 3307})}}
+    )
+    script = leading(other, MOVE)
+    assert script is not None
+    assert script.count("sport 3307 lookup") == len(NAT.real_server)
