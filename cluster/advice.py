@@ -126,7 +126,7 @@ def _one_connection_for_two(d: Declaration) -> Iterator[Problem]:
     # IPVS nat changes a packet's target only: netfilter's way of finding another source port is not there.
     if d.mode is not Mode.NAT or d.nat.return_path is ReturnPath.SNAT:
         return
-    ports = [service.server_port or service.port for service in d.service.values()]
+    ports = [service.port_at_servers for service in d.service.values()]
     shared = [name for name, port in zip(d.service, ports, strict=True) if ports.count(port) > 1]
     if shared:
         yield (

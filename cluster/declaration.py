@@ -68,6 +68,10 @@ class Service(_Strict):
     check_path: str = Field(default="/", pattern=r"^/[A-Za-z0-9/._~?=&%-]*$")
     persistence: Persistence | None = None
 
+    @property
+    def port_at_servers(self) -> int:
+        return self.server_port or self.port
+
 
 class Secret(_Strict):
     """Where a secret is; the secret itself never stands in a declaration."""

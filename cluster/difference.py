@@ -4,7 +4,7 @@ What is missing or wrong is to be built; what is there of our own and no longer 
 was never ours is never named.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -51,6 +51,10 @@ class Difference:
     def is_rename(self) -> bool:
         """What the file says goes on under another name: nothing is taken from anybody."""
         return self.kind == "file" and self.action is Action.REMOVE and bool(self.item.successor)
+
+    def may_go(self, held: Collection[Thing]) -> bool:
+        """Whether it may be carried out while these things stay as they are."""
+        return self.is_rename or self.thing not in held
 
 
 def differences(wanted: Footprint, known: Footprint, seen: HostState) -> tuple[Difference, ...]:

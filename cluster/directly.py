@@ -18,7 +18,7 @@ def direct_probes(declaration: Declaration, *, expect: Sequence[str] = (), large
     ports: dict[int, bool] = {}
     for service in declaration.service.values():
         if service.protocol == "tcp":
-            port = service.server_port or service.port
+            port = service.port_at_servers
             ports[port] = ports.get(port, False) or speaks_sql(service)
     return tuple(
         Probe(

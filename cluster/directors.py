@@ -79,7 +79,7 @@ class DirectorParts(Kit):
 
     def _masquerade(self, name: str) -> Part:
         d = self.declaration
-        services = sorted({(s.protocol, s.server_port or s.port) for s in d.service.values()})
+        services = sorted({(s.protocol, s.port_at_servers) for s in d.service.values()})
         servers = [server.address for server in d.real_server.values()]
         if d.nat.return_path is ReturnPath.SNAT:
             rules = [
@@ -109,7 +109,7 @@ class DirectorParts(Kit):
         active (seen with 192 MB: room for 1536, and 2880 checks in two minutes).
         """
         d = self.declaration
-        services = {service.server_port or service.port for service in d.service.values()}
+        services = {service.port_at_servers for service in d.service.values()}
         checks = {c.checker.port for s in configuration(d, name).virtual_servers for c in s.destinations if c.checker}
         # snat: connections of clients must be in the list, and a check of the service's own port looks like one of them.
         ports = sorted(checks - services if d.nat.return_path is ReturnPath.SNAT else checks)

@@ -7,11 +7,11 @@ from ipaddress import IPv4Address
 from cluster.declaration import Declaration
 from cluster.errors import RefusedError, RequestError
 from cluster.footprint import Blueprint
-from cluster.keepalived import fading
+from cluster.keepalived import fading, source_network_translated
 from cluster.observed import HostState
 from cluster.order import is_active, runs_keepalived, unsettled
 from cluster.table import spread
-from cluster.vocabulary import Mode, ReturnPath
+from cluster.vocabulary import Mode
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,9 @@ def answers_through(declaration: Declaration) -> tuple[IPv4Address, tuple[tuple[
     clients through one: in another mode, and where they see a director as their client.
     """
     gateway = declaration.nat.gateway
-    if declaration.mode is not Mode.NAT or declaration.nat.return_path is ReturnPath.SNAT or gateway is None:
+    if declaration.mode is not Mode.NAT or source_network_translated(declaration) or gateway is None:
         return None
-    ends = sorted({(service.protocol, service.server_port or service.port) for service in declaration.service.values()})
+    ends = sorted({(service.protocol, service.port_at_servers) for service in declaration.service.values()})
     return gateway, tuple((server.address, *end) for server in declaration.real_server.values() for end in ends)
 
 

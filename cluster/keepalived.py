@@ -230,7 +230,7 @@ def _virtual_server(
 ) -> VirtualServer:
     service = declaration.service[endpoint.service]
     weights = weights_for(service, declaration)
-    port, check = service.server_port or service.port, checker(declaration, service)
+    port, check = service.port_at_servers, checker(declaration, service)
     return VirtualServer(
         endpoint=endpoint,
         scheduler=service.scheduler,
@@ -266,7 +266,7 @@ def checker(declaration: Declaration, service: Service) -> Checker | None:
         return None
     health = declaration.health
     path = service.check.clustercheck_path
-    default_port = CLUSTERCHECK_PORT if path else service.server_port or service.port
+    default_port = CLUSTERCHECK_PORT if path else service.port_at_servers
     return Checker(
         kind="TCP_CHECK" if service.check is Check.TCP else "HTTP_GET",
         port=service.check_port or default_port,

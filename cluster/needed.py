@@ -103,7 +103,7 @@ def _others(declaration: Declaration, host: str) -> list[tuple[str, Director]]:
 
 def _ports(declaration: Declaration) -> list[int]:
     """At which servers are reached by TCP."""
-    return sorted({s.server_port or s.port for s in declaration.service.values() if s.protocol == "tcp"})
+    return sorted({s.port_at_servers for s in declaration.service.values() if s.protocol == "tcp"})
 
 
 def _answer(port: int, server: IPv4Address, interface: str) -> Packet:

@@ -278,7 +278,7 @@ class _Planner:
         action = Action.REMOVE if work is Work.RETIRE else Action.BUILD
         mine = tuple(d for d in found if d.action is action and _belongs(d, work))
         stays = work is Work.RETIRE and name not in self.blueprint.leaving
-        free = tuple(d for d in mine if d.is_rename or d.thing not in self.held)
+        free = tuple(d for d in mine if d.may_go(self.held))
         if not stays or free == mine:
             return mine
         self.held_back.add(name)

@@ -76,7 +76,7 @@ class RealServerParts(Kit):
             if service.vip and modes & {Mode.DR, Mode.TUN}:
                 yield Listener(service.vip, service.port, mysql, may_restart, alone)
             if Mode.NAT in modes or service.check is Check.TCP:
-                yield Listener(own, service.server_port or service.port, mysql, may_restart, alone)
+                yield Listener(own, service.port_at_servers, mysql, may_restart, alone)
 
     def _keepalive(self) -> Part:
         # Kernel: Documentation/networking/ip-sysctl.rst. For sockets that ask for it: MySQL's and MariaDB's do.
@@ -158,7 +158,7 @@ class RealServerParts(Kit):
         server = self.declaration.real_server[name]
         marked = self.declaration.nat.return_path is ReturnPath.FWMARK
         table = SEED_ROUTING_TABLE if marked else ROUTING_TABLE
-        answers = sorted({(s.protocol, s.server_port or s.port) for s in self.declaration.service.values()})
+        answers = sorted({(s.protocol, s.port_at_servers) for s in self.declaration.service.values()})
         if marked:
             rules: tuple[Rule, ...] = (Rule(preference=ROUTING_TABLE, table=table, mark=SEED_ROUTING_TABLE),)
             chains: tuple[Chain, ...] = (

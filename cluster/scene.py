@@ -180,7 +180,7 @@ def steps(
 
 def _translated(declaration: Declaration, director: str, server: str, own: IPv4Address) -> Iterator[Step]:
     service = next(iter(declaration.service.values()))
-    target = f"{own}:{service.server_port or service.port}"
+    target = f"{own}:{service.port_at_servers}"
     if source_network_translated(declaration):
         yield Step(f"{director} rewrites the packet's target to {target}, and its source to an address of its own.")
         yield Step(f"{server} answers {director}, which it takes for the client.", answer=True)

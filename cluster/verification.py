@@ -161,7 +161,7 @@ def speaks_sql(service: Service) -> bool:
     """Whether MySQL is behind it: clustercheck says so, or the usual port does."""
     if service.protocol != "tcp":
         return False
-    return service.check.clustercheck_path is not None or (service.server_port or service.port) == MYSQL_PORT
+    return service.check.clustercheck_path is not None or service.port_at_servers == MYSQL_PORT
 
 
 def _serving(declaration: Declaration, service: Service, expect: Sequence[str]) -> dict[str, int]:

@@ -6,8 +6,8 @@ from ipaddress import IPv4Address
 from cluster.declaration import Declaration
 from cluster.errors import HostError, RefusedError
 from cluster.failover import Known, Move, clients_by_server, known, of_clients
+from cluster.keepalived import source_network_translated
 from cluster.listening import ipv4_end
-from cluster.vocabulary import Mode, ReturnPath
 from fleet.line import Line
 from fleet.lock import Say
 from fleet.session import Session
@@ -58,7 +58,7 @@ def _stand(session: Session, declaration: Declaration, connections: Known) -> Kn
     """Of connections that a director remembers, those that stand at their server. Others have ended where it could not see that:
     on the way through another director, which was active then.
     """
-    if declaration.nat.return_path is ReturnPath.SNAT and declaration.mode is Mode.NAT:
+    if source_network_translated(declaration):
         return connections  # servers see no clients
     ended = set()
     by_server = clients_by_server(connections)

@@ -62,7 +62,7 @@ def asked_of(plan: Blueprint, name: str) -> Question:
         director=plan.role(name) is Role.DIRECTOR,
         interface=plan.host(name).interface,
         database_socket=declaration.clustercheck.socket,
-        ports=sorted({service.server_port or service.port for service in declaration.service.values()}),
+        ports=sorted({service.port_at_servers for service in declaration.service.values()}),
     )
 
 

@@ -100,7 +100,7 @@ def absent() -> Commands:
     leaves = observation.name_of(current) in plan.leaving
     held = () if leaves else way_back(plan.declaration, {**seen_directors, **seen_servers}, drained=plan.drained)
     gone = (d for d in observation.found(current, modes) if d.action is Action.REMOVE)
-    leftovers = [d for d in gone if d.is_rename or d.thing not in held]
+    leftovers = [d for d in gone if d.may_go(held)]
     if not leftovers:
         current.noop(f"nothing left over{f'; kept: {why_kept}' if why_kept else ''}")
         return

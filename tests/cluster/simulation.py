@@ -211,7 +211,7 @@ class Operator:
         leaves = name in self.blueprint.leaving
         held = () if leaves else way_back(self.declaration, {**servers, **directors}, drained=self.blueprint.drained)
         gone = (d for d in self.found(name, modes) if d.action is Action.REMOVE)
-        leftovers = [d for d in gone if d.is_rename or d.thing not in held]
+        leftovers = [d for d in gone if d.may_go(held)]
         yield from self.script(name, leftovers)
 
     # What they are made of.
