@@ -1,8 +1,7 @@
 """nat: while directors change places, the new one leads to the old one what it cannot translate; and no longer."""
 
-import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import cast
 
@@ -15,6 +14,7 @@ from fleet import untranslated
 from fleet.line import Answer
 from fleet.session import Session
 from fleet.untranslated import STRAIGHT, TABLE, leading, led_on
+from tests.operations.bare import Bare
 from tests.variants import Variant
 
 NAT = Variant(Mode.NAT).blueprint.declaration
@@ -84,88 +84,72 @@ def test_in_another_mode_nobody_is_told() -> None:
 
 # The shell, in a network namespace
 
+LOOKS = "pgrep --ns $$ --nslist net -f 'addr show to' >/dev/null"
+"""Whether the shell that ends it is still at work."""
+ARRIVING = "ip route get 10.0.0.20 from 10.0.0.1 iif eth0 ipproto tcp sport"
+
 
 @pytest.fixture
-def namespace() -> Iterator[list[str]]:
-    """What runs a program there. A device that is up leads to the directors' network."""
-    name = f"lbctl-test-lead-{time.monotonic_ns()}"
-    subprocess.run(["ip", "netns", "add", name], check=True)
-    inside = ["ip", "netns", "exec", name]
-    try:
-        for words in (
-            "link add eth0 type veth peer name other",
-            "link set other up",
-            "link set eth0 up",
-            "addr add 10.0.0.6/24 dev eth0",
-        ):
-            subprocess.run([*inside, "ip", *words.split()], check=True)
-        subprocess.run([*inside, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"], check=True)
-        yield inside
-    finally:
-        subprocess.run(["ip", "netns", "del", name], check=True)
+def director() -> Iterator[Bare]:
+    with Bare() as bare:
+        bare.run("ip addr flush dev eth0; ip addr add 10.0.0.6/24 dev eth0; echo 1 >/proc/sys/net/ipv4/ip_forward")
+        yield bare
+        # Nothing outlives the namespace.
+        bare.run(f"ip addr replace {NAT.nat.gateway}/32 dev eth0")
+        within(30, lambda: bare.sh(LOOKS).returncode != 0)
 
 
-def rules(inside: list[str]) -> list[str]:
-    shown = subprocess.run([*inside, "ip", "rule"], text=True, capture_output=True, check=True).stdout
-    return [line.partition("\t")[2] for line in shown.splitlines() if line.startswith(f"{TABLE}:")]
-
-
-def told(inside: list[str], script: str) -> None:
-    subprocess.run([*inside, "sh", "-s"], input=script, text=True, check=True)
-
-
-def gone(inside: list[str], within: float) -> bool:
-    end = time.monotonic() + within
-    while rules(inside) and time.monotonic() < end:
+def within(seconds: float, holds: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while not holds() and time.monotonic() < end:
         time.sleep(0.1)
-    return not rules(inside)
+    return holds()
 
 
-def route(inside: list[str], *words: str) -> str:
-    return subprocess.run([*inside, "ip", "route", "get", *words], text=True, capture_output=True, check=True).stdout
+def rules(director: Bare) -> list[str]:
+    shown = director.run("ip rule").splitlines()
+    return [line.partition("\t")[2] for line in shown if line.startswith(f"{TABLE}:")]
 
 
 @pytest.mark.namespace
-def test_it_lasts_until_a_while_after_the_gateway_has_come(
-    namespace: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_lasts_until_a_while_after_the_gateway_has_come(director: Bare, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(untranslated, "AFTER", 1)
     begin = leading(NAT, MOVE)
     assert begin is not None
-    told(namespace, begin)
+    director.run(begin)
     expected = [f"from 10.0.0.{n} ipproto tcp sport 3306 lookup {TABLE}" for n in (1, 2, 3)]
-    assert rules(namespace) == expected
-    arriving = ("10.0.0.20", "from", "10.0.0.1", "iif", "eth0", "ipproto", "tcp", "sport")
-    assert "via 10.0.0.4 dev eth0" in route(namespace, *arriving, "3306")
-    assert "via" not in route(namespace, *arriving, "22")
-    told(namespace, begin)  # again, as after one that was cut short
-    assert rules(namespace) == expected
-    assert not gone(namespace, 3)
-    subprocess.run([*namespace, "ip", "addr", "add", f"{NAT.nat.gateway}/32", "dev", "eth0"], check=True)
-    assert gone(namespace, 30)
-    assert "via" not in route(namespace, *arriving, "3306")
+    assert rules(director) == expected
+    assert "via 10.0.0.4 dev eth0" in director.run(f"{ARRIVING} 3306")
+    assert "via" not in director.run(f"{ARRIVING} 22")
+    director.run(begin)  # again, as after one that was cut short
+    assert rules(director) == expected
+    assert not within(3, lambda: not rules(director))
+    director.run(f"ip addr add {NAT.nat.gateway}/32 dev eth0")
+    assert within(30, lambda: not rules(director))
+    assert "via" not in director.run(f"{ARRIVING} 3306")
 
 
 @pytest.mark.namespace
-def test_and_no_longer_than_that_where_it_never_comes(namespace: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_and_no_longer_than_that_where_it_never_comes(director: Bare, monkeypatch: pytest.MonkeyPatch) -> None:
     """The operator's machine may have died."""
     monkeypatch.setattr(untranslated, "AFTER", 1)
     monkeypatch.setattr(untranslated, "SECONDS", 2)
     begin = leading(NAT, MOVE)
     assert begin is not None
-    told(namespace, begin)
-    assert len(rules(namespace)) == len(NAT.real_server)
-    assert gone(namespace, 30)
+    director.run(begin)
+    assert len(rules(director)) == len(NAT.real_server)
+    assert within(30, lambda: not rules(director))
 
 
 @pytest.mark.namespace
-def test_it_can_be_ended_at_once(namespace: list[str]) -> None:
+def test_it_can_be_ended_at_once(director: Bare, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(untranslated, "AFTER", 1)
     begin = leading(NAT, MOVE)
     assert begin is not None
-    told(namespace, begin)
-    told(namespace, STRAIGHT)
-    told(namespace, STRAIGHT)
-    assert rules(namespace) == []
+    director.run(begin)
+    director.run(STRAIGHT)
+    director.run(STRAIGHT)
+    assert rules(director) == []
 
 
 def test_a_server_may_have_a_port_of_its_own() -> None:
