@@ -12,6 +12,9 @@ UNREACHABLE_AT_ONCE = 0b1100000010000
 """icmp_ratemask without "destination unreachable" (3), by which IPVS refuses; the kernel's own is 6168. A client gets one a
 second else, and one more in a burst: the others wait for their time-out."""
 
+COPIED_EVERY = "net.ipv4.vs.sync_refresh_period"
+"""Seconds after which a connection that has a packet is copied to the other director again."""
+
 
 class DirectorParts(Kit):
     """The parts of directors."""
@@ -57,7 +60,7 @@ class DirectorParts(Kit):
         period = int(self.declaration.connections.copy_every)
         sysctls: dict[str, int | str] = {
             "net.ipv4.vs.sync_threshold": "0 0",
-            "net.ipv4.vs.sync_refresh_period": period,
+            COPIED_EVERY: period,
         }
         return Part(Thing.KERNEL, sysctls=sysctls)
 

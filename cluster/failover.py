@@ -126,6 +126,9 @@ Known = frozenset[tuple[str, ...]]
 """Established connections of an IPVS table: client, port, virtual address, port, server, port, all hexadecimal."""
 
 
+_HOST = IPv4Address("255.255.255.255")
+
+
 def known(lines: Iterable[str]) -> Known:
     """From /proc/net/ip_vs_conn (net/netfilter/ipvs/ip_vs_conn.c, ip_vs_conn_seq_show)."""
     found = (line.split() for line in lines)
@@ -136,6 +139,15 @@ def stuck(lines: Iterable[str]) -> Known:
     """Which client goes to which server, where services are persistent: the templates in the same file, which have no port."""
     found = (line.split() for line in lines)
     return frozenset(tuple(words[1:7]) for words in found if len(words) > 7 and words[2] == "0000")  # noqa: PLR2004
+
+
+def busy(clients: Known, lines: Iterable[str], declaration: Declaration) -> Known:
+    """Of what `stuck` found, the clients (or their networks, by granularity) with an established connection to that service."""
+    masks = {s.persistence.granularity for s in declaration.service.values() if s.persistence} | {_HOST}
+    talking = {
+        (f"{int(client, 16) & int(mask):08X}", *service) for client, _, *service, _, _ in known(lines) for mask in masks
+    }
+    return frozenset(template for template in clients if (template[0], *template[2:4]) in talking)
 
 
 def clients_by_server(connections: Known) -> dict[IPv4Address, frozenset[str]]:

@@ -15,7 +15,7 @@ from fleet.equal import equal, known_to
 from fleet.line import Answer
 from fleet.lock import Say
 from fleet.session import Session
-from fleet.sticking import clients_stick
+from fleet.sticking import clients_stick, learnt_back
 from fleet.untranslated import led_on
 
 RESTART_LIMIT = 90
@@ -33,7 +33,10 @@ def carry_out(
     """
     declaration = session.blueprint.declaration
     with prepared(session, declaration, move, seen, say, force=force) as before:
-        return _handed_over(session, move, before)
+        cost = _handed_over(session, move, before)
+        if declaration.vrrp.synchronise_connections:
+            learnt_back(session, declaration, move)
+        return cost
 
 
 @contextmanager
@@ -55,7 +58,7 @@ def prepared(
         say("connections are not synchronised (vrrp.synchronise_connections): established ones are cut")
         yield known_to(session.connect(move.source), declaration)
         return
-    with clients_stick(session, declaration, move, seen, say):
+    with clients_stick(session, declaration, move, seen, say, force=force):
         both = equal(session, declaration, move, say, force=force)
         with led_on(session, declaration, move, say):
             yield both

@@ -5,8 +5,9 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from cluster.declaration import Persistence
 from cluster.errors import LbctlError
-from cluster.failover import Move, clients_by_server, gate_of_leaving, handed_on, known, move, of_clients, stuck
+from cluster.failover import Move, busy, clients_by_server, gate_of_leaving, handed_on, known, move, of_clients, stuck
 from cluster.footprint import Blueprint
 from cluster.observed import HostState
 from cluster.vocabulary import Mode
@@ -155,3 +156,23 @@ def test_what_a_killed_command_left_of_its_sticking_does_not_stop_the_next() -> 
     )
     seen["lb2"] = replace(heir, services=tuple(sticky))
     assert move(D, seen, None) == Move("lb1", "lb2")
+
+
+def test_whose_client_is_busy_is_found_by_what_persistence_is_for() -> None:
+    """A network's template: its clients have connections. Another service's do not count."""
+    network = Persistence(timeout=300, granularity="255.255.255.0")
+    services = {name: s.model_copy(update={"persistence": network}) for name, s in D.service.items()}
+    wide = D.model_copy(update={"service": services})
+    one = "TCP 0A000314 9C40 0A00000B 0CEA 0A000001 0CEA ESTABLISHED     899"
+    ended = one.replace("ESTABLISHED", "TIME_WAIT")
+    for client, declaration, line, expected in [
+        ("0A000300", wide, one, True),
+        ("0A000314", D, one, True),
+        ("0A000400", wide, one, False),
+        ("00000000", wide, one, False),
+        ("0A000300", D, one, False),
+        ("0A000314", D, ended, False),
+        ("0A000314", D, one.replace("0A00000B", "0A00000A"), False),
+    ]:
+        templates = stuck([f"TCP {client} 0000 0A00000B 0CEA 0A000001 0CEA NONE     299"])
+        assert bool(busy(templates, [line], declaration)) is expected, (client, line)

@@ -31,12 +31,22 @@ PAIR = Variant(Mode.DR).blueprint
 D = PAIR.declaration
 MOVE = Move("lb1", "lb2")
 STICK, SPREAD = "-E -t 10.0.0.10:3306 -s rr -p 60 -M 255.255.255.255", "-E -t 10.0.0.10:3306 -s rr"
+COPIED = "/proc/sys/net/ipv4/vs/sync_refresh_period"
+BEGIN = [f"lb1: {STICK}", f"lb1: echo 1 >{COPIED}", f"lb2: {STICK}", f"lb2: echo 1 >{COPIED}"]
+SELDOM = f'[ "$(cat {COPIED} 2>/dev/null)" != 1 ] || echo 60 >{COPIED}'
+END = [f"lb1: {SPREAD}", f"lb1: {SELDOM}", f"lb2: {SPREAD}", f"lb2: {SELDOM}"]
 CLIENT, OWN = "0A000014", "0A000004"
 """10.0.0.20, and lb1 itself."""
+WRITER = "0A00000B"
 
 
 def entry(client: str, port: int, server: int = 1) -> str:
     return f"TCP {client} {port:04X} 0A00000A 0CEA 0A00000{server} 0CEA ESTABLISHED     899"
+
+
+def template(client: str, server: int = 1, seconds: int = 300) -> str:
+    """Where a client of the writer goes."""
+    return f"TCP {client} 0000 {WRITER} 0CEA 0A00000{server} 0CEA NONE     {seconds}"
 
 
 class Machine:
@@ -57,7 +67,7 @@ class Machine:
             ends = (place.split(":") for place in asked)
             return Answer(tuple(f"0 0 [::ffff:10.0.0.10]:3306 [::ffff:{address}]:{port}" for address, port in ends))
         for line in script.splitlines():
-            self.log.append(f"{self.name}: {line.partition('ipvsadm ')[2].partition(' 2>')[0]}")
+            self.log.append(f"{self.name}: {line.removesuffix(' 2>/dev/null || :').removeprefix('ipvsadm ')}")
         return Answer()
 
     tell_afresh = tell
@@ -135,11 +145,9 @@ def test_both_directors_let_clients_stick_and_know_all_connections_while_the_act
     done, said = carried_out(session)
     assert said == ["waits until lb2 knows which client goes where, and every established connection of lb1"]
     assert session.log == [
-        f"lb1: {STICK}",
-        f"lb2: {STICK}",
+        *BEGIN,
         "lb1 stops",
-        f"lb1: {SPREAD}",
-        f"lb2: {SPREAD}",
+        *END,
         "looked at anew: lb1, lb2",
     ]
     assert done.declared
@@ -155,7 +163,7 @@ def test_it_does_not_leave_while_a_connection_would_be_cut(monkeypatch: pytest.M
     with pytest.raises(RefusedError, match=r"lb2 does not know 1 of 2 connections of lb1: .* lb1 goes on serving"):
         carried_out(session)
     assert "lb1 stops" not in session.log
-    assert session.log[-3:] == [f"lb1: {SPREAD}", f"lb2: {SPREAD}", "looked at anew: lb1, lb2"]
+    assert session.log[-5:] == [*END, "looked at anew: lb1, lb2"]
     # The same command again goes on, once the connection is known.
     session.machines["lb2"].connections += session.machines["lb1"].connections[1:]
     assert carried_out(session)[0].declared
@@ -203,7 +211,7 @@ def test_a_failed_stop_leaves_no_client_sticking(monkeypatch: pytest.MonkeyPatch
     done, _ = carried_out(session)
     assert not done.declared
     assert "lb1" in done.report.failed
-    assert session.log[2:] == [f"lb1: {SPREAD}", f"lb2: {SPREAD}", "looked at anew: lb1, lb2"]
+    assert session.log[4:] == [*END, "looked at anew: lb1, lb2"]
 
 
 # The same for `lbctl failover`
@@ -235,6 +243,73 @@ def test_a_server_that_cannot_be_asked_says_of_none_that_it_has_ended(monkeypatc
     with pytest.raises(RefusedError, match="does not know 1 of 1"):
         prepared(session)
     assert prepared(session, force=True) == (1, ["lb2 does not know 1 of 1 connections"])
+
+
+def test_a_silent_client_whose_server_the_other_one_does_not_know_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sticking, "EQUAL_WITHIN", -1)
+    session = Pair(PAIR)
+    # The other one knows an older place.
+    session.machines["lb1"].connections = [template(CLIENT, server=1)]
+    session.machines["lb2"].connections = [template(CLIENT, server=3)]
+    _, (said,) = prepared(session)
+    assert said.startswith("lb2 does not know where 1 of 1 clients go, which are silent: ")
+
+
+def test_the_writer_is_not_moved_away_from_who_has_connections_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Pair(PAIR)
+    both = entry(CLIENT, 40000).replace("0A00000A", WRITER)
+    session.machines["lb1"].connections = [both, template(CLIENT)]
+    session.machines["lb2"].connections = [both]
+    clock = iter(range(0, 10_000, 7))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    with pytest.raises(
+        RefusedError, match=r"after 60 s lb2 does not know where 1 of 1 clients go .* lb1 goes on"
+    ) as it:
+        prepared(session)
+    assert "--force" in str(it.value.cure)
+    assert next(clock) > 60
+    assert session.log == [*BEGIN, *END]
+    assert prepared(session, force=True) == (1, ["lb2 does not know where 1 of 1 clients go"])
+    session.machines["lb2"].connections.append(template(CLIENT))
+    assert prepared(session) == (1, [])
+
+
+def test_it_is_waited_for_even_where_a_silent_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is copied with its client's next packet, within a second."""
+    session = Pair(PAIR)
+    both = entry(CLIENT, 40000).replace("0A00000A", WRITER)
+    session.machines["lb1"].connections = [both, template(CLIENT)]
+    session.machines["lb2"].connections = [both]
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 20:
+            session.machines["lb2"].connections.append(template(CLIENT))
+
+    monkeypatch.setattr(gevent, "sleep", sleep)
+    monkeypatch.setattr(sticking, "EQUAL_WITHIN", -1)
+    assert prepared(session) == (1, [])
+    assert len(waits) == 20
+
+
+def test_the_former_active_one_learns_again_where_clients_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Pair(PAIR)
+    session.machines["lb2"].connections = [template(CLIENT)]
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            session.machines["lb1"].connections = [template(CLIENT)]
+
+    monkeypatch.setattr(gevent, "sleep", sleep)
+    sticking.learnt_back(cast("Session", session), D, MOVE)
+    assert len(waits) == 3
+    # Nor is a client that is silent waited for without end.
+    session.machines["lb1"].connections = []
+    monkeypatch.setattr(sticking, "EQUAL_WITHIN", -1)
+    sticking.learnt_back(cast("Session", session), D, MOVE)
 
 
 def test_without_copied_connections_there_is_nothing_to_prepare() -> None:
