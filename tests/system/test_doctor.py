@@ -112,25 +112,34 @@ def test_a_fault_is_found_named_and_cured(
     finds(deployed, set())
 
 
-BY_HAND_FILE = "/etc/network/interfaces.d/by-hand"
+LEFT_BY_HAND = {
+    "the how-to's hooks": ("/etc/network/interfaces.d/by-hand", HOOKS, "/etc/network/by-hand.before-lbctl"),
+    "a setting that is read later": (
+        "/etc/sysctl.d/zzz-other.conf",
+        "vm.swappiness = 10\nnet.ipv4.conf.all.arp_ignore = 0\n",
+        "/etc/sysctl.d/zzz-other.conf.before-lbctl",
+    ),
+}
 
 
 @DR
-def test_the_how_tos_hooks_go_by_the_command_that_is_named(
-    deployed: Cluster, record_property: Callable[[str, object], None]
+@pytest.mark.parametrize("what", LEFT_BY_HAND)
+def test_what_counts_at_the_next_boot_goes_by_the_command_that_is_named(
+    deployed: Cluster, what: str, record_property: Callable[[str, object], None]
 ) -> None:
-    make = f"cat >{BY_HAND_FILE} <<'END'\n{HOOKS}END"
-    told(record_property, deployed, Fault.NEXT_BOOT, "db1", f"the how-to's hooks in {BY_HAND_FILE}")
-    deployed.on("db1", make)
+    path, text, kept = LEFT_BY_HAND[what]
+    told(record_property, deployed, Fault.NEXT_BOOT, "db1", f"{what} in {path}")
+    deployed.on("db1", f"cat >{path} <<'END'\n{text}END")
     try:
         (found,) = finds(deployed, {(str(Fault.NEXT_BOOT), "db1")})
         assert "sed -i" in found["cure"], found
         checked = deployed.lbctl("plan", "--check")
         assert checked.status == Exit.TROUBLE, checked.output
         deployed.on("db1", found["cure"])
+        assert "arp_ignore" not in deployed.on("db1", f"cat {path}")
         finds(deployed, set())
     finally:
-        deployed.on("db1", f"rm -f {BY_HAND_FILE} /etc/network/by-hand.before-lbctl")
+        deployed.on("db1", f"rm -f {path} {kept}")
     finds(deployed, set())
 
 
