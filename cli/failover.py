@@ -98,5 +98,6 @@ def _show(wanted: "Move", *, as_json_: bool) -> None:
   gate  {gate(wanted)}
   2     {wanted.source}: keepalived restarts; the kernel forwards until {wanted.target} answers for the addresses
   gate  {wanted.target} holds the addresses
+  gate  {wanted.source} sends connections to its servers again, and knows where clients go, as far as they open any within seconds
   3     both: new connections are spread as declared again
 Established connections stay. Nothing was changed.""")

@@ -1,6 +1,6 @@
 """Another director takes over as planned: whether it may begin, and what it has cost. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -8,10 +8,13 @@ from cluster.declaration import Declaration
 from cluster.errors import RefusedError, RequestError
 from cluster.footprint import Blueprint
 from cluster.keepalived import fading, source_network_translated
-from cluster.observed import HostState
+from cluster.observed import HostState, SeenService
 from cluster.order import is_active, runs_keepalived, unsettled
 from cluster.table import spread
 from cluster.vocabulary import Mode
+
+Services = Sequence[SeenService]
+"""A director's table."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,9 @@ def move(declaration: Declaration, seen: Mapping[str, HostState | None], to: str
         )
     state = spread(declaration, heir, directors[heir])
     former = fading(declaration, heir, (service.endpoint for service in state.services))
-    against = unsettled(declaration, heir, state, [directors[source]], former) or lacks(state, directors[source])
+    against = unsettled(declaration, heir, state, [directors[source]], former) or lacks(
+        state.services, directors[source].services
+    )
     if against:
         raise RefusedError(f"{heir} cannot serve yet: {against}", cure="lbctl deploy")
     return Move(source, heir)
@@ -98,14 +103,14 @@ def gate_of_leaving(blueprint: Blueprint, leaver: str, seen: Mapping[str, HostSt
     return gate(wanted) if wanted else ""
 
 
-def lacks(heir: HostState, source: HostState) -> str | None:
+def lacks(heir: Services, source: Services) -> str | None:
     """Which server gets connections from `source` and would get none from `heir`; None where it serves as well.
 
     keepalived that has just started waits for each server's first check (`alpha`): until then its table is empty.
     """
 
-    def receiving(state: HostState) -> set[tuple[str, str]]:
-        return {(str(s.endpoint), f"{d.address}:{d.port}") for s in state.services for d in s.destinations if d.weight}
+    def receiving(services: Services) -> set[tuple[str, str]]:
+        return {(str(s.endpoint), f"{d.address}:{d.port}") for s in services for d in s.destinations if d.weight}
 
     missing = sorted(receiving(source) - receiving(heir))
     return f"it does not send connections for {missing[0][0]} to {missing[0][1]} yet" if missing else None
@@ -126,28 +131,32 @@ Known = frozenset[tuple[str, ...]]
 """Established connections of an IPVS table: client, port, virtual address, port, server, port, all hexadecimal."""
 
 
-_HOST = IPv4Address("255.255.255.255")
-
-
 def known(lines: Iterable[str]) -> Known:
     """From /proc/net/ip_vs_conn (net/netfilter/ipvs/ip_vs_conn.c, ip_vs_conn_seq_show)."""
-    found = (line.split() for line in lines)
-    return frozenset(tuple(words[1:7]) for words in found if len(words) > 7 and words[7] == "ESTABLISHED")  # noqa: PLR2004
+    return frozenset(tuple(words[1:7]) for words in _entries(lines) if words[7] == "ESTABLISHED")
 
 
 def stuck(lines: Iterable[str]) -> Known:
-    """Which client goes to which server, where services are persistent: the templates in the same file, which have no port."""
-    found = (line.split() for line in lines)
-    return frozenset(tuple(words[1:7]) for words in found if len(words) > 7 and words[2] == "0000")  # noqa: PLR2004
+    """Which client goes to which server, where services are persistent: the templates in the same file, which have no port.
+
+    Without those that the kernel has given up (port FFFF: ip_vs_conn.c, ip_vs_check_template).
+    """
+    return frozenset(tuple(words[1:7]) for words in _entries(lines) if words[2] == "0000" and words[4] != "FFFF")
 
 
-def busy(clients: Known, lines: Iterable[str], declaration: Declaration) -> Known:
-    """Of what `stuck` found, the clients (or their networks, by granularity) with an established connection to that service."""
-    masks = {s.persistence.granularity for s in declaration.service.values() if s.persistence} | {_HOST}
-    talking = {
-        (f"{int(client, 16) & int(mask):08X}", *service) for client, _, *service, _, _ in known(lines) for mask in masks
-    }
-    return frozenset(template for template in clients if (template[0], *template[2:4]) in talking)
+def _entries(lines: Iterable[str]) -> Iterator[list[str]]:
+    """Of IPv4: no service of ours has another address."""
+    for words in map(str.split, lines):
+        if len(words) > 7 and not any(":" in words[place] for place in (1, 3, 5)):  # noqa: PLR2004
+            yield words
+
+
+def remembered_otherwise(clients: Known, there: Known) -> Known:
+    """Of what `stuck` found, what another director remembers with another server: the kernel does not replace it (ip_vs_sync.c,
+    ip_vs_proc_conn).
+    """
+    places = {client[:4] for client in there}
+    return frozenset(client for client in clients if client[:4] in places)
 
 
 def clients_by_server(connections: Known) -> dict[IPv4Address, frozenset[str]]:

@@ -32,11 +32,8 @@ def carry_out(
     `seen`: what `move` was found from.
     """
     declaration = session.blueprint.declaration
-    with prepared(session, declaration, move, seen, say, force=force) as before:
-        cost = _handed_over(session, move, before)
-        if declaration.vrrp.synchronise_connections:
-            learnt_back(session, declaration, move)
-        return cost
+    with prepared(session, declaration, move, seen, say, force=force, returns=True) as before:
+        return _handed_over(session, move, before)
 
 
 @contextmanager
@@ -48,20 +45,23 @@ def prepared(
     say: Say,
     *,
     force: bool = False,
+    returns: bool = False,
 ) -> Iterator[Known]:
     """The block in which directors change places, whichever way: no connection is lost by it. Gives those that both know.
 
-    `declaration`: what they serve by; `seen`: what `move` was found from. Raises RefusedError, before the block, if the passive
-    director does not know all connections, unless `force`.
+    `declaration`: what they serve by; `seen`: what `move` was found from; `returns`: the old one starts again. Raises
+    RefusedError, before the block, if the passive director does not know all connections, unless `force`.
     """
     if not declaration.vrrp.synchronise_connections:
         say("connections are not synchronised (vrrp.synchronise_connections): established ones are cut")
         yield known_to(session.connect(move.source), declaration)
         return
-    with clients_stick(session, declaration, move, seen, say, force=force):
+    with clients_stick(session, declaration, move, seen, say):
         both = equal(session, declaration, move, say, force=force)
         with led_on(session, declaration, move, say):
             yield both
+        if returns:
+            learnt_back(session, move, say)
 
 
 def _handed_over(session: Session, move: Move, before: Known) -> Cost:

@@ -5,9 +5,10 @@ packet reaches the new active one, which takes it up (`sloppy_tcp`) and chooses 
 cases: a reset. With persistence it chooses the server where this client's connections went before, because templates are copied,
 too (net/netfilter/ipvs/ip_vs_core.c, ip_vs_sched_persist).
 
-What the other director lost with its last start it would be told again after `connections.copy_every` only: the writer's clients
-would be sent to another server by a second failover within a minute. So meanwhile all is copied every second that has a packet
-(ip_vs_sync.c, ip_vs_sync_conn_needed), and the one that handed over learns it again before the command ends.
+A director whose keepalived starts again has forgotten where clients go, and is told again only after `connections.copy_every`: a
+second failover within a minute would send the writer's clients elsewhere. So meanwhile a template is copied with each new
+connection of its client, once a second (ip_vs_sync.c, ip_vs_sync_conn_needed), and the one that handed over learns it again
+before the command ends.
 """
 
 import time
@@ -18,9 +19,9 @@ import gevent
 
 from cluster.declaration import Declaration
 from cluster.directors import COPIED_EVERY
-from cluster.errors import RefusedError
-from cluster.failover import Known, Move, busy, stuck
-from cluster.observed import HostState
+from cluster.errors import HostError
+from cluster.failover import Known, Move, lacks, remembered_otherwise, stuck
+from cluster.observed import HostState, ipvs_table
 from cluster.table import Mend, not_sticking, sticking
 from fleet.equal import CONNECTIONS
 from fleet.line import Line, Lines, tell_all
@@ -33,27 +34,23 @@ SECONDS = 60
 LEARN = 3
 """Seconds in which a client that often makes connections has made one."""
 OFTEN = 1
-"""Seconds after which a connection, and where its client goes, is copied again with its next packet."""
+"""Seconds after which it is copied again where a client goes, with its next new connection."""
+TABLE = "[ ! -r /proc/net/ip_vs ] || cat /proc/net/ip_vs\n"
 EQUAL_WITHIN = 10
-"""Seconds for the other director to know where clients go that are silent: their next connection may go elsewhere, no more."""
-BUSY_WITHIN = 60
-"""The same for clients that have connections."""
+"""Seconds for the other director to know which client goes where: it learns nothing of those that open no connection."""
+AT_SERVICE = 15
+"""Seconds for one that started again to find its servers alive. Before, what it is told of them is not bound to them."""
+COPIED = 3
+"""Seconds in which a client that often makes connections has made one, and it is copied."""
 
 
 @contextmanager
 def clients_stick(
-    session: Session,
-    declaration: Declaration,
-    move: Move,
-    seen: Mapping[str, HostState | None],
-    say: Say,
-    *,
-    force: bool = False,
+    session: Session, declaration: Declaration, move: Move, seen: Mapping[str, HostState | None], say: Say
 ) -> Iterator[None]:
     """From when both directors know where each client goes, to the end of the block. A deploy undoes it, too.
 
-    `declaration`: what they serve by, which is not the session's while one of them leaves the cluster. Raises RefusedError,
-    before the block, if one does not learn where clients go that have connections, unless `force`.
+    `declaration`: what they serve by, which is not the session's while one of them leaves the cluster.
     """
     # One that leaves is none of the session's lines, which are to directors that are declared.
     lines = {name: session.connect(name) for name in (move.source, move.target)}
@@ -65,18 +62,39 @@ def clients_stick(
             for name, state in states.items()
         }
         _tell(lines, stick, say)
-        _learnt(lines, declaration, move, say, force=force)
+        _learnt(lines, move, say)
         yield
     finally:
         _tell(lines, undo, say)
 
 
-def learnt_back(session: Session, declaration: Declaration, move: Move) -> None:
-    """In the block, after they have changed places: the former active director is told again what it lost. Not for ever."""
-    began = time.monotonic()
-    source, target = session.connect(move.target), session.connect(move.source)
-    while _unknown(source, target, declaration)[0] and time.monotonic() - began < EQUAL_WITHIN:
-        gevent.sleep(1)
+def learnt_back(session: Session, move: Move, say: Say) -> None:
+    """In the block, after they have changed places: the former active director is told again what it lost. Not for ever, and not
+    against Ctrl-C: the move is over.
+    """
+    try:
+        source, target = session.connect(move.target), session.connect(move.source)
+        began = time.monotonic()
+        while (against := _not_at_service(source, target)) and time.monotonic() - began < AT_SERVICE:
+            gevent.sleep(1)
+        gevent.sleep(COPIED)
+        began = time.monotonic()
+        while (unknown := _unknown(source, target))[0] and time.monotonic() - began < EQUAL_WITHIN:
+            gevent.sleep(1)
+    except KeyboardInterrupt:
+        say(f"not waited for: that {move.source} knows again where clients go")
+        return
+    except HostError as error:
+        against = error.message
+    if against:
+        say(f"{move.source} cannot take over again yet: {against}")
+    elif unknown[0]:
+        say(_told(move.source, unknown))
+
+
+def _not_at_service(source: Line, target: Line) -> str | None:
+    active, passive = (ipvs_table(line.tell(TABLE).whole()) for line in (source, target))
+    return lacks(passive, active)
 
 
 _COPIED = f"/proc/sys/{COPIED_EVERY.replace('.', '/')}"
@@ -99,31 +117,31 @@ def _tell(lines: Lines, scripts: Mapping[str, str], say: Say) -> None:
             say(f"{name}: services could not be edited: {answer.failed}; lbctl deploy mends what is not as declared")
 
 
-def _learnt(lines: Lines, declaration: Declaration, move: Move, say: Say, *, force: bool) -> None:
+def _learnt(lines: Lines, move: Move, say: Say) -> None:
     began = time.monotonic()
     while True:
         gevent.sleep(1)
-        missing, waited_for, there = _unknown(lines[move.source], lines[move.target], declaration)
+        unknown = _unknown(lines[move.source], lines[move.target])
         passed = time.monotonic() - began
-        if not missing and passed >= LEARN:
-            return
-        if passed > (BUSY_WITHIN if waited_for else EQUAL_WITHIN):
+        # What it remembers otherwise is never replaced: it is not waited for.
+        if passed > EQUAL_WITHIN or (not unknown[0] and passed >= LEARN):
             break
-    if waited_for and not force:
-        raise RefusedError(
-            f"after {BUSY_WITHIN} s {move.target} does not know where {len(waited_for)} of {len(there)} clients go that have "
-            f"connections: their next one may go to another server, so {move.source} goes on serving",
-            cure="is UDP 8848 let through between directors? lbctl failover --force hands over all the same",
-        )
-    who = "" if waited_for else ", which are silent: their next connection may go to another server"
-    say(f"{move.target} does not know where {len(missing)} of {len(there)} clients go{who}")
+    if any(unknown[:2]):
+        say(_told(move.target, unknown))
 
 
-def _unknown(source: Line, target: Line, declaration: Declaration) -> tuple[Known, Known, Known]:
-    """Where clients go that `target` does not know: of all, of those that have connections; and what `source` knows."""
-    there = stuck(source.tell(CONNECTIONS).lines)
-    missing = there - stuck(target.tell(CONNECTIONS).lines)
+def _told(name: str, unknown: tuple[Known, Known, Known]) -> str:
+    missing, otherwise, there = unknown
+    new = f"{name} does not know where {len(missing)} of {len(there)} clients go, which open no connection now"
+    old = f"{name} remembers another server for {len(otherwise)} of {len(there)} clients"
+    said = "; ".join(words for words, them in ((new, missing), (old, otherwise)) if them)
+    return f"{said}: through it their next connection may go to another server"
+
+
+def _unknown(source: Line, target: Line) -> tuple[Known, Known, Known]:
+    """Where clients go: what `target` does not know, what it remembers otherwise, all that `source` knows. Raises HostError."""
+    there, known = stuck(source.tell(CONNECTIONS).whole()), stuck(target.tell(CONNECTIONS).whole())
     # What ended between the two looks is not missing.
-    now = source.tell(CONNECTIONS).lines
-    missing &= stuck(now)
-    return missing, busy(missing, now, declaration), there
+    missing = (there - known) & stuck(source.tell(CONNECTIONS).whole())
+    otherwise = remembered_otherwise(missing, known)
+    return missing - otherwise, otherwise, there

@@ -86,7 +86,11 @@ def heir_is_ready() -> Commands:
         for other in staying:
             observation.forget(other)
             state = state_of(other)
-            why = lacks(state, source) if state and runs_keepalived(state) else "its keepalived does not run"
+            why = (
+                lacks(state.services, source.services)
+                if state and runs_keepalived(state)
+                else "its keepalived does not run"
+            )
             reasons += [f"{observation.name_of(other)}: {why}"] if why else []
         return None if len(reasons) < len(staying) else "; ".join(reasons)
 

@@ -5,9 +5,18 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from cluster.declaration import Persistence
 from cluster.errors import LbctlError
-from cluster.failover import Move, busy, clients_by_server, gate_of_leaving, handed_on, known, move, of_clients, stuck
+from cluster.failover import (
+    Move,
+    clients_by_server,
+    gate_of_leaving,
+    handed_on,
+    known,
+    move,
+    of_clients,
+    remembered_otherwise,
+    stuck,
+)
 from cluster.footprint import Blueprint
 from cluster.observed import HostState
 from cluster.vocabulary import Mode
@@ -158,21 +167,26 @@ def test_what_a_killed_command_left_of_its_sticking_does_not_stop_the_next() -> 
     assert move(D, seen, None) == Move("lb1", "lb2")
 
 
-def test_whose_client_is_busy_is_found_by_what_persistence_is_for() -> None:
-    """A network's template: its clients have connections. Another service's do not count."""
-    network = Persistence(timeout=300, granularity="255.255.255.0")
-    services = {name: s.model_copy(update={"persistence": network}) for name, s in D.service.items()}
-    wide = D.model_copy(update={"service": services})
-    one = "TCP 0A000314 9C40 0A00000B 0CEA 0A000001 0CEA ESTABLISHED     899"
-    ended = one.replace("ESTABLISHED", "TIME_WAIT")
-    for client, declaration, line, expected in [
-        ("0A000300", wide, one, True),
-        ("0A000314", D, one, True),
-        ("0A000400", wide, one, False),
-        ("00000000", wide, one, False),
-        ("0A000300", D, one, False),
-        ("0A000314", D, ended, False),
-        ("0A000314", D, one.replace("0A00000B", "0A00000A"), False),
-    ]:
-        templates = stuck([f"TCP {client} 0000 0A00000B 0CEA 0A000001 0CEA NONE     299"])
-        assert bool(busy(templates, [line], declaration)) is expected, (client, line)
+TEMPLATE = "TCP 00000000 0000 0A00000B 0CEA 0A000001 0CEA NONE        299"
+CONNECTION = "TCP 0A000314 9C40 0A00000B 0CEA 0A000001 0CEA ESTABLISHED     899"
+ANOTHERS = (
+    "TCP [fe80:0000:0000:0000:0000:0000:0000:0001] 9C40 [fe80:0000:0000:0000:0000:0000:0000:0002] 0CEA {} 0CEA {} 9"
+)
+
+
+def test_what_is_none_of_ours_in_the_kernels_table() -> None:
+    """Of IPv6, or a template that was given up."""
+    lines = [
+        TEMPLATE,
+        CONNECTION,
+        ANOTHERS.format("[fe80:0000:0000:0000:0000:0000:0000:0003]", "ESTABLISHED"),
+        TEMPLATE.replace("0CEA 0A000001 0CEA", "FFFF 00000000 0000"),
+    ]
+    assert known(lines) == {("0A000314", "9C40", "0A00000B", "0CEA", "0A000001", "0CEA")}
+    assert stuck(lines) == {("00000000", "0000", "0A00000B", "0CEA", "0A000001", "0CEA")}
+
+
+def test_a_place_that_is_remembered_otherwise() -> None:
+    here = stuck([TEMPLATE, TEMPLATE.replace("0A00000B", "0A00000C")])
+    there = stuck([TEMPLATE.replace("0A000001", "0A000003")])
+    assert remembered_otherwise(here - there, there) == stuck([TEMPLATE])
