@@ -4,7 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
-from cluster.firewall import Chains, iptables, nft
+from cluster.firewall import Chains
+from cluster.iptables import iptables
+from cluster.iptables import tables as iptables_tables
+from cluster.nft import nft
 from cluster.observed import UnreadableStateError
 
 
@@ -77,12 +80,19 @@ def _examined(sections: Mapping[str, list[str]], asked_at: float, answered_at: f
         macs=frozenset({link["mac"]} if "mac" in link else ()),
         mtu=int(link.get("mtu", 0)),
         neighbours=dict(_neighbour(w) for w in map(str.split, sections.get("neighbours", [])) if "lladdr" in w),
-        tables=(*iptables(rules), *nft(sections.get("nft", []))),
+        tables=_tables(sections),
         marks=tuple(line for line in rules if " -j MARK " in line and "LBCTL-" not in line),
         answered={address: frozenset(macs) for address, macs in replies.items()},
         adverts=tuple(_advert(w) for w in map(str.split, sections.get("vrrp", [])) if len(w) >= 4),  # noqa: PLR2004
         denied=tuple(line.strip() for line in sections.get("denied", []) if line.strip()),
     )
+
+
+def _tables(sections: Mapping[str, list[str]]) -> tuple[Chains, ...]:
+    """Each packet filter once: what iptables made with nft's part of the kernel, nft would show, too."""
+    rules = sections.get("iptables", [])
+    without = frozenset(iptables_tables(rules))
+    return (*iptables(rules), *iptables(sections.get("legacy", [])), *nft(sections.get("nft", []), without))
 
 
 def _neighbour(words: list[str]) -> tuple[IPv4Address, str]:

@@ -12,6 +12,8 @@ from cluster.vocabulary import CLUSTERCHECK_PORT, Mode
 
 SYNC_PORT = 8848
 """The kernel's copies of connections (net/netfilter/ipvs/ip_vs_sync.c, IP_VS_SYNC_PORT)."""
+VRRP_GROUP, SYNC_GROUP = IPv4Address("224.0.0.18"), IPv4Address("224.0.0.81")
+"""RFC 5798, 5.1.1.2; ip_vs_sync.c, IP_VS_SYNC_GROUP."""
 _NAMES = {IPIP: "IPIP (protocol 4)", VRRP: "VRRP (protocol 112)"}
 
 
@@ -38,18 +40,20 @@ def needed(blueprint: Blueprint, host: str) -> Iterator[Needed]:
         yield from _into_director(declaration, host, interface)
         yield from _out_of_director(declaration, host, interface)
     else:
-        yield from _into_server(declaration, interface)
+        yield from _into_server(declaration, host, interface)
         yield from _out_of_server(declaration, host, interface)
 
 
 def _into_director(declaration: Declaration, host: str, interface: str) -> Iterator[Needed]:
+    group = declaration.director[host].address if declaration.vrrp.unicast else VRRP_GROUP
     for other, director in _others(declaration, host):
-        yield Needed("input", Packet(VRRP, 0, director.address, interface), other)
+        yield Needed("input", Packet(VRRP, 0, director.address, interface, target=group), other)
         if declaration.vrrp.synchronise_connections:
-            yield Needed("input", Packet(UDP, SYNC_PORT, director.address, interface), other)
+            copies = Packet(UDP, SYNC_PORT, director.address, interface, target=SYNC_GROUP)
+            yield Needed("input", copies, other)
     for place in endpoints(declaration, host):
         if place.protocol == "tcp":
-            yield Needed("input", Packet(TCP, place.port, None, interface), "clients")
+            yield Needed("input", Packet(TCP, place.port, None, interface, target=place.address), "clients")
     if declaration.mode is Mode.NAT:
         for name, server in declaration.real_server.items():
             for port in _ports(declaration):
@@ -60,31 +64,34 @@ def _out_of_director(declaration: Declaration, host: str, interface: str) -> Ite
     """What IPVS sends on passes through OUTPUT, too (net/netfilter/ipvs/ip_vs_xmit.c, NF_INET_LOCAL_OUT)."""
     own = declaration.director[host].address
     for other, director in _others(declaration, host):
-        # To a group, or to the peer: a rule that names either is not certain to be the right one.
-        peer = director.address if declaration.vrrp.unicast else None
-        yield Needed("output", Packet(VRRP, 0, own, target=peer, out=interface), other)
+        group = director.address if declaration.vrrp.unicast else VRRP_GROUP
+        yield Needed("output", Packet(VRRP, 0, own, target=group, out=interface), other)
         if declaration.vrrp.synchronise_connections:
-            yield Needed("output", Packet(UDP, SYNC_PORT, own, out=interface), other)
+            yield Needed("output", Packet(UDP, SYNC_PORT, own, target=SYNC_GROUP, out=interface), other)
     for name, server in declaration.real_server.items():
         if declaration.clustercheck_wanted:
             yield Needed("output", Packet(TCP, CLUSTERCHECK_PORT, own, target=server.address, out=interface), name)
         if declaration.mode is Mode.TUN:
-            yield Needed("output", Packet(IPIP, 0, own, target=server.address, out=interface), name)
+            tunnelled = Packet(IPIP, 0, own, target=server.address, out=interface, sent_on=True)
+            yield Needed("output", tunnelled, name)
         else:
             target = server.address if declaration.mode is Mode.NAT else None
             for port in _ports(declaration):
-                yield Needed("output", Packet(TCP, port, target=target, out=interface), name)
+                yield Needed("output", Packet(TCP, port, target=target, out=interface, sent_on=True), name)
 
 
-def _into_server(declaration: Declaration, interface: str) -> Iterator[Needed]:
+def _into_server(declaration: Declaration, host: str, interface: str) -> Iterator[Needed]:
+    own = declaration.real_server[host].address
     for name, director in declaration.director.items():
         if declaration.clustercheck_wanted:
-            yield Needed("input", Packet(TCP, CLUSTERCHECK_PORT, director.address, interface), name)
+            yield Needed("input", Packet(TCP, CLUSTERCHECK_PORT, director.address, interface, target=own), name)
         if declaration.mode is Mode.TUN:
-            yield Needed("input", Packet(IPIP, 0, director.address, interface), name)
+            yield Needed("input", Packet(IPIP, 0, director.address, interface, target=own), name)
     inner = "tunl0" if declaration.mode is Mode.TUN else interface
+    # At one of several addresses in dr and tun.
+    target = own if declaration.mode is Mode.NAT else None
     for port in _ports(declaration):
-        yield Needed("input", Packet(TCP, port, None, inner), "clients")
+        yield Needed("input", Packet(TCP, port, None, inner, target=target), "clients")
 
 
 def _out_of_server(declaration: Declaration, host: str, interface: str) -> Iterator[Needed]:
@@ -107,4 +114,4 @@ def _ports(declaration: Declaration) -> list[int]:
 
 
 def _answer(port: int, server: IPv4Address, interface: str) -> Packet:
-    return Packet(TCP, port, server, interface, answer=True, out=interface)
+    return Packet(TCP, port, server, interface, answer=True, out=interface, sent_on=True)

@@ -40,8 +40,8 @@ How it knows: the same look at hosts as `lbctl plan` (each difference from the d
 status` asks, and besides: neighbour caches, packet filters (iptables in both variants, nft), MTUs, clocks, what the kernel's log
 says of AppArmor and SELinux; from each host an ARP question for every address that floats (sent from 0.0.0.0, so that no cache
 learns anything); on directors all advertisements with this cluster's id, also those that a packet filter drops. For the last two it
-runs a few lines of perl, which every Debian has. A firewall's rule counts only if it surely matches; one with a match that is not
-understood is passed over.
+runs a few lines of perl, which every Debian has. A firewall is named only where a packet is surely dropped: not by a rule that may
+match it, nor behind one that may let it through (one for some clients, or with a match that is not understood: a named set, a limit).
 
 <!-- written by docs/make_doctor.py: change that file, not this one -->
 """

@@ -14,13 +14,19 @@ from templates import render
 ARP_SECONDS = 0.6
 """For how long answers to an ARP question are waited for."""
 
-# A table that iptables' legacy variant has never used has no rules, and to ask for it would load its module.
+# Both of iptables' variants may have rules. Where neither has a name of its own (before Debian 10) there is one. A host that
+# uses the legacy one is not made to load what the other needs.
 _IPTABLES = r"""
-p=/usr/sbin/iptables-save
-if [ -x $p ]; then
-  if [ $p -ef /usr/sbin/xtables-legacy-multi ]; then
-    [ -r /proc/net/ip_tables_names ] && while read -r t; do $p -t "$t"; done </proc/net/ip_tables_names
-  else $p; fi 2>/dev/null | grep -E '^[*:]|^-A'
+p=/usr/sbin/iptables-nft-save
+[ -x $p ] || [ -x /usr/sbin/iptables-legacy-save ] || p=/usr/sbin/iptables-save
+[ /usr/sbin/iptables-save -ef /usr/sbin/xtables-legacy-multi ] && [ ! -d /sys/module/nf_tables ] && p=
+[ -x "$p" ] && $p 2>/dev/null | grep -E '^[*:]|^-A'"""
+
+# A table that the legacy variant has never used has no rules, and to ask for it would load its module.
+_LEGACY = r"""
+p=/usr/sbin/iptables-legacy-save
+if [ -x $p ] && [ -r /proc/net/ip_tables_names ]; then
+  while read -r t; do $p -t "$t"; done </proc/net/ip_tables_names 2>/dev/null | grep -E '^[*:]|^-A'
 fi"""
 
 _PROGRAMS = "mariadbd|mysqld|keepalived|clustercheck|lbctl"
@@ -59,6 +65,7 @@ def _sections(blueprint: Blueprint, host: str, salt_: str) -> Iterator[tuple[str
     )
     yield "neighbours", f"ip -4 neigh show dev {interface}"
     yield "iptables", _IPTABLES.strip()
+    yield "legacy", _LEGACY.strip()
     yield "nft", "command -v nft >/dev/null && nft list ruleset 2>/dev/null"
     yield "denied", _DENIED
     floating = " ".join(map(str, floating_addresses(declaration)))

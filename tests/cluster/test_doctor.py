@@ -11,8 +11,8 @@ from cluster.doctor import Case, diagnose
 from cluster.errors import LbctlError
 from cluster.examined import Advert, Examined
 from cluster.faults import BY_HAND, DEPLOY, Diagnosis, Fault
-from cluster.firewall import iptables
 from cluster.footprint import Blueprint
+from cluster.iptables import iptables
 from cluster.keepalived import floating_addresses
 from cluster.observed import ForeignLine
 from cluster.parts import KEEPALIVED_CONF, Address

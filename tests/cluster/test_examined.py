@@ -49,6 +49,34 @@ def test_each_section() -> None:
     assert found.denied == ('apparmor="DENIED" profile="/usr/sbin/mariadbd"',)
 
 
+def test_filters_of_both_variants_of_iptables_and_of_nft_each_once() -> None:
+    answer = """\
+#iptables
+*filter
+:INPUT ACCEPT [0:0]
+-A INPUT -j ACCT
+-A ACCT
+#legacy
+*filter
+:INPUT DROP [0:0]
+#nft
+table ip filter {
+chain INPUT {
+type filter hook input priority filter; policy drop;
+}
+}
+table inet filter {
+chain INPUT {
+type filter hook input priority filter; policy accept;
+ip saddr . tcp dport @x accept
+}
+}
+#end
+"""
+    found = parse(answer.splitlines())
+    assert [chains["INPUT"].policy for chains in found.tables] == ["accept", "drop", "accept"]
+
+
 def test_a_host_without_perl_or_iptables_has_said_what_it_can() -> None:
     found = parse(["#clock", "#link", "#arp", "#vrrp", "#iptables", "#end"])
     assert (found.ahead, found.macs, found.tables, found.adverts) == (None, frozenset(), (), ())
