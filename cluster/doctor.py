@@ -16,6 +16,7 @@ from cluster.faults import Diagnosis, Fault
 from cluster.firewall import TCP, Packet, dropped_by
 from cluster.footprint import Blueprint
 from cluster.keepalived import floating_addresses
+from cluster.marks import to_directors
 from cluster.needed import needed
 from cluster.plan import plan
 from cluster.pulse import Ask, asks
@@ -158,8 +159,9 @@ def _held_by_others(case: Case, address: IPv4Address, director: str) -> bool:
 def _marks(case: Case) -> Iterator[Diagnosis]:
     """The how-to's mark, beside what is ours or without it: it sends answers that are not nat's to the director, too."""
     for name in case.blueprint.declaration.real_server:
-        rules = case.examined[name].marks if name in case.examined else ()
-        for rule in rules:
+        if name not in case.examined or name not in case.answers.states:
+            continue
+        for rule in to_directors(case.blueprint, name, case.examined[name].marks, case.answers.states[name]):
             cure = f"iptables -t mangle -D {rule.removeprefix('-A ')}"
             yield Diagnosis(Fault.RETURN_PATH_DOUBLED, name, (f"by another hand: {rule}",), cure)
 

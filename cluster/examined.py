@@ -1,11 +1,11 @@
 """What `lbctl doctor` asks of a host beyond its state and its pulse, and how it is read from what the host printed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from cluster.firewall import Chains
-from cluster.iptables import iptables
+from cluster.iptables import iptables, reachable
 from cluster.iptables import tables as iptables_tables
 from cluster.nft import nft
 from cluster.observed import UnreadableStateError
@@ -40,7 +40,7 @@ class Examined:
     tables: tuple[Chains, ...] = ()
     """Packet filters."""
     marks: tuple[str, ...] = ()
-    """Rules that mark packets and are not ours, as iptables-save prints them."""
+    """Rules that mark what the host itself sends and are not ours, as iptables-save prints them."""
     answered: Mapping[IPv4Address, frozenset[str]] = field(default_factory=dict)
     """Who answered ARP for what floats between directors: MACs by address."""
     adverts: tuple[Advert, ...] = ()
@@ -72,7 +72,6 @@ def _examined(sections: Mapping[str, list[str]], asked_at: float, answered_at: f
     for words in map(str.split, sections.get("arp", [])):
         if len(words) == 2:  # noqa: PLR2004 (address and MAC)
             replies.setdefault(IPv4Address(words[0]), set()).add(words[1])
-    rules = sections.get("iptables", [])
     return Examined(
         # The host looks at its clock first of all.
         ahead=None if clock is None else clock - asked_at,
@@ -81,7 +80,7 @@ def _examined(sections: Mapping[str, list[str]], asked_at: float, answered_at: f
         mtu=int(link.get("mtu", 0)),
         neighbours=dict(_neighbour(w) for w in map(str.split, sections.get("neighbours", [])) if "lladdr" in w),
         tables=_tables(sections),
-        marks=tuple(line for line in rules if " -j MARK " in line and "LBCTL-" not in line),
+        marks=tuple(_marks(sections)),
         answered={address: frozenset(macs) for address, macs in replies.items()},
         adverts=tuple(_advert(w) for w in map(str.split, sections.get("vrrp", [])) if len(w) >= 4),  # noqa: PLR2004
         denied=tuple(line.strip() for line in sections.get("denied", []) if line.strip()),
@@ -93,6 +92,12 @@ def _tables(sections: Mapping[str, list[str]]) -> tuple[Chains, ...]:
     rules = sections.get("iptables", [])
     without = frozenset(iptables_tables(rules))
     return (*iptables(rules), *iptables(sections.get("legacy", [])), *nft(sections.get("nft", []), without))
+
+
+def _marks(sections: Mapping[str, list[str]]) -> Iterator[str]:
+    for variant in ("iptables", "legacy"):
+        mangle = iptables_tables(sections.get(variant, [])).get("mangle", [])
+        yield from (line for line in reachable(mangle, "OUTPUT") if " -j MARK " in line and "LBCTL-" not in line)
 
 
 def _neighbour(words: list[str]) -> tuple[IPv4Address, str]:

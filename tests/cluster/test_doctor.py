@@ -15,7 +15,7 @@ from cluster.footprint import Blueprint
 from cluster.iptables import iptables
 from cluster.keepalived import floating_addresses
 from cluster.observed import ForeignLine
-from cluster.parts import KEEPALIVED_CONF, Address
+from cluster.parts import KEEPALIVED_CONF, Address, Route, Rule
 from cluster.pulse import Ask
 from cluster.status import Answers, status
 from cluster.vocabulary import Mode
@@ -118,6 +118,17 @@ def hooks(seen: Seen) -> None:
     seen.state("db1", interfaces=(SOURCE, ForeignLine("/etc/network/interfaces", 9, line)))
 
 
+HOWTO_MARK = "-A OUTPUT -p tcp -m tcp --sport 3306 -j MARK --set-xmark 0x1/0xffffffff"
+
+
+def marked(seen: Seen, mark: str, via: str = "10.0.0.12") -> None:
+    """With a rule for mark 1 and a table on db1, as in the how-to."""
+    seen.look("db1", marks=(mark,))
+    state = seen.answers.states["db1"]
+    route = Route(7, "default", "eth0", IPv4Address(via))
+    seen.state("db1", rules=(*state.rules, Rule(32765, 7, mark=1)), routes=state.routes | {route})
+
+
 CASES: dict[str, tuple[Callable[[Seen], None], Fault, str]] = {
     "a dead host": (lambda seen: setattr(seen, "answers", without(seen.answers, "db2")), Fault.DEAD_HOST, "db2"),
     "9200": (dropping("-A INPUT -p tcp -m tcp --dport 9200 -j DROP"), Fault.FIREWALL, "db3"),
@@ -143,11 +154,7 @@ CASES: dict[str, tuple[Callable[[Seen], None], Fault, str]] = {
     "vrrp addresses": (other_adverts(Advert(LB2, 3, 100, (VIP, LB2))), Fault.VRRP_TERMS, "lb2"),
     "the how-to's hooks": (hooks, Fault.NEXT_BOOT, "db1"),
     "not synced": (desynced, Fault.NOT_SYNCED, "db3"),
-    "another mark": (
-        lambda seen: seen.look("db1", marks=("-A OUTPUT -p tcp --sport 3306 -j MARK --set-mark 1",)),
-        Fault.RETURN_PATH_DOUBLED,
-        "db1",
-    ),
+    "another mark": (lambda seen: marked(seen, HOWTO_MARK), Fault.RETURN_PATH_DOUBLED, "db1"),
 }
 
 
@@ -161,6 +168,37 @@ def test_a_fault_has_its_name_and_host(name: str) -> None:
     assert found.evidence
     assert found.cure
     assert found.page == f"docs/doctor.md#{fault}"
+
+
+@pytest.mark.parametrize(
+    ("mark", "via"),
+    [
+        (HOWTO_MARK, "10.0.0.254"),
+        (HOWTO_MARK.replace("0x1/", "0x2/"), "10.0.0.12"),
+        (HOWTO_MARK.replace("3306", "22"), "10.0.0.12"),
+        (HOWTO_MARK.replace("--sport 3306", "--dport 443"), "10.0.0.12"),
+        (HOWTO_MARK.replace("--set-xmark 0x1/0xffffffff", "--restore"), "10.0.0.12"),
+    ],
+    ids=["another gateway", "another mark", "another port", "what it asks others", "not understood"],
+)
+def test_marks_for_other_ends_are_no_return_path(mark: str, via: str) -> None:
+    seen = well()
+    marked(seen, mark, via)
+    assert seen.found() == ()
+
+
+def test_a_mark_without_a_rule_for_it_sends_nothing_anywhere() -> None:
+    seen = well()
+    seen.look("db1", marks=(HOWTO_MARK,))
+    assert seen.found() == ()
+
+
+def test_the_how_tos_mark_in_nat_beside_ours() -> None:
+    seen = well(Variant(Mode.NAT).blueprint)
+    marked(seen, HOWTO_MARK)
+    (found,) = seen.found()
+    assert (found.fault, found.host) == (Fault.RETURN_PATH_DOUBLED, "db1")
+    assert found.cure == "iptables -t mangle -D OUTPUT -p tcp -m tcp --sport 3306 -j MARK --set-xmark 0x1/0xffffffff"
 
 
 def test_the_how_tos_hooks_are_taken_out_by_hand_and_status_counts_them() -> None:

@@ -20,7 +20,14 @@ mtu 1500
 *mangle
 :OUTPUT ACCEPT [0:0]
 -A OUTPUT -p tcp -m tcp --sport 3306 -j MARK --set-xmark 0x1/0xffffffff
+-A OUTPUT -j SHAPED
+-A OUTPUT -j LBCTL-RETURN
+-A SHAPED -p udp -j MARK --set-xmark 0x5/0xffffffff
+-A PREROUTING -p tcp -j MARK --set-xmark 0x7/0xffffffff
 -A LBCTL-RETURN -p tcp -m tcp --sport 3306 -j MARK --set-xmark 0x1/0xffffffff
+*filter
+-A FORWARD -j ts-forward
+-A ts-forward -i tailscale0 -j MARK --set-xmark 0x40000/0xff0000
 #nft
 #denied
 apparmor="DENIED" profile="/usr/sbin/mariadbd"
@@ -41,7 +48,10 @@ def test_each_section() -> None:
     assert found.mtu == 1500
     assert found.neighbours == {IPv4Address("10.0.0.10"): "02:00:0a:00:00:04"}
     assert found.answered == {IPv4Address("10.0.0.10"): {"02:00:0a:00:00:04", "02:00:0a:00:00:01"}}
-    assert found.marks == ("-A OUTPUT -p tcp -m tcp --sport 3306 -j MARK --set-xmark 0x1/0xffffffff",)
+    assert found.marks == (
+        "-A OUTPUT -p tcp -m tcp --sport 3306 -j MARK --set-xmark 0x1/0xffffffff",
+        "-A SHAPED -p udp -j MARK --set-xmark 0x5/0xffffffff",
+    )
     assert found.adverts == (
         Advert(IPv4Address("10.0.0.4"), 3, 101, (IPv4Address("10.0.0.12"),)),
         Advert(IPv4Address("10.0.0.6"), 2, 100, (), "$5$mark"),

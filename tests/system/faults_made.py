@@ -47,6 +47,7 @@ class Made:
 HOWTO = """ip addr add 10.0.0.10/32 dev eth0; ipvsadm -C; ipvsadm -A -t 10.0.0.10:3306 -s rr
 ipvsadm -a -t 10.0.0.10:3306 -r 10.0.0.1 -g"""
 
+MARK = "OUTPUT -p tcp --sport 3306 -j MARK --set-mark 1"
 EVERYWHERE = [
     Made(Fault.FIREWALL, "db3", IPTABLES.format("-p tcp --dport 9200 -j DROP"), "iptables -D INPUT 1", name="9200"),
     Made(Fault.FIREWALL, "db3", IPTABLES.format("-p tcp --dport 3306 -j REJECT"), "iptables -D INPUT 1", name="3306"),
@@ -117,8 +118,8 @@ ONLY = {
         Made(
             Fault.RETURN_PATH_DOUBLED,
             "db1",
-            "iptables -t mangle -A OUTPUT -p tcp --sport 3306 -j MARK --set-mark 1",
-            "iptables -t mangle -D OUTPUT -p tcp --sport 3306 -j MARK --set-mark 1",
+            f"iptables -t mangle -A {MARK}; ip route add default via 10.0.0.12 table 7; ip rule add fwmark 1 table 7",
+            f"iptables -t mangle -D {MARK}; ip rule del fwmark 1 table 7; ip route flush table 7",
             name="how-to's mark",
         ),
         Made(Fault.GATEWAY, "db1", f"{UNWATCHED}; {WRONG_WAY}", f"ip neigh del 10.0.0.12 dev eth0; {WATCHED}"),
