@@ -4,6 +4,7 @@ What follows from a fault is told with it and is no fault of its own: a server w
 two directors that do not hear each other both hold the addresses.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
@@ -170,12 +171,19 @@ def _packet_sizes(case: Case) -> Iterator[Diagnosis]:
     sizes = {name: seen.mtu for name, seen in case.examined.items() if seen.mtu}
     if case.blueprint.declaration.tun.mtu or not sizes:
         return
-    largest = max(sizes.values())
+    (usual, hosts), *others = Counter(sizes.values()).most_common()
+    if others and others[0][1] == hosts:
+        # Which of them is meant, only the network's own size says.
+        names = {
+            mtu: ", ".join(name for name, size in sizes.items() if size == mtu) for mtu in sorted(set(sizes.values()))
+        }
+        yield Diagnosis(Fault.PACKET_SIZE, "", tuple(f"MTU {mtu}: {who}" for mtu, who in names.items()))
+        return
     for name, mtu in sizes.items():
-        if mtu < largest:
+        if mtu != usual:
             interface = case.blueprint.declaration.host(name).interface
-            cure = f"ip link set {interface} mtu {largest}, there and where it is configured"
-            yield Diagnosis(Fault.PACKET_SIZE, name, (f"{interface} has MTU {mtu}, others have {largest}",), cure)
+            cure = f"ip link set {interface} mtu {usual}, there and where it is configured"
+            yield Diagnosis(Fault.PACKET_SIZE, name, (f"{interface} has MTU {mtu}, most hosts have {usual}",), cure)
 
 
 # Directors
@@ -191,8 +199,15 @@ def _directors(case: Case) -> Iterator[Diagnosis]:
         holders = [view.name for view in asked if address in view.holds]
         if len(holders) > 1:
             yield Diagnosis(Fault.SPLIT_BRAIN, _BOTH.join(holders), (f"both hold {address}",))
-        elif not holders and asked:
+        elif not holders and asked and (len(asked) == len(views) or _nobody_serves(case, address)):
             yield Diagnosis(Fault.NOBODY, "", (f"nobody holds {address}",))
+
+
+def _nobody_serves(case: Case, address: IPv4Address) -> bool:
+    """Whether one that cannot be asked (its sshd, a firewall) does not serve either: it would advertise, or answer by ARP."""
+    seen = case.examined.values()
+    heard = any(advert.priority for each in seen for advert in each.adverts)
+    return bool(seen) and not heard and not any(each.answered.get(address) for each in seen)
 
 
 def _adverts(case: Case) -> Iterator[Diagnosis]:

@@ -222,6 +222,40 @@ def test_who_cannot_log_in_is_told_what_mends_that() -> None:
     assert found.cure == "Compare it. If so: ssh-keyscan db2 >>known_hosts"
 
 
+@pytest.mark.parametrize(("mtu", "cure"), [(9000, 1500), (1400, 1500)])
+def test_of_different_packet_sizes_the_few_are_wrong(mtu: int, cure: int) -> None:
+    seen = well()
+    seen.look("db2", mtu=mtu)
+    (found,) = seen.found()
+    assert (found.fault, found.host) == (Fault.PACKET_SIZE, "db2")
+    assert found.evidence == (f"eth0 has MTU {mtu}, most hosts have {cure}",)
+    assert found.cure.startswith(f"ip link set eth0 mtu {cure},")
+
+
+def test_of_as_many_of_one_size_as_of_the_other_none_is_right() -> None:
+    seen = well(Variant(vrrp="password").blueprint)
+    assert len(seen.examined) == 5
+    del seen.examined["db3"]
+    seen.look("db1", mtu=9000)
+    seen.look("lb1", mtu=9000)
+    (found,) = seen.found()
+    assert (found.fault, found.host) == (Fault.PACKET_SIZE, "")
+    assert found.evidence == ("MTU 1500: db2, lb2", "MTU 9000: db1, lb1")
+    assert "ip link" not in found.cure
+
+
+def test_a_director_that_cannot_be_asked_may_be_the_active_one() -> None:
+    seen = well()
+    seen.answers = without(seen.answers, "lb1")
+    seen.examined.pop("lb1")
+    assert seen.names == {(Fault.DEAD_HOST, "lb1")}
+    for name in seen.examined:
+        seen.look(name, answered={})
+    assert seen.names == {(Fault.DEAD_HOST, "lb1")}
+    seen.look("lb2", adverts=())
+    assert (Fault.NOBODY, "") in seen.names
+
+
 def test_a_director_that_goes_says_so_on_the_wire() -> None:
     """Priority 0 (RFC 5798, 5.2.4) is a farewell, whatever else it says."""
     seen = well()
