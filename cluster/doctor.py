@@ -39,7 +39,10 @@ class Case:
     examined: Mapping[str, Examined]
 
     def owner(self, mac: str) -> str | None:
-        return next((name for name, seen in self.examined.items() if mac in seen.macs), None)
+        """The host that has this MAC: on its way to the cluster, or else on any device (bridges may all have the same)."""
+        on_their_way = [name for name, seen in self.examined.items() if mac in seen.macs]
+        anywhere = [name for name, seen in self.examined.items() if mac in seen.all_macs]
+        return next(iter((*on_their_way, *anywhere)), None)
 
 
 def diagnose(case: Case) -> tuple[Diagnosis, ...]:
@@ -54,9 +57,10 @@ def _merged(found: Iterable[Diagnosis]) -> list[Diagnosis]:
     by_place: dict[tuple[Fault, str], Diagnosis] = {}
     for each in found:
         key = (each.fault, each.host)
-        known = by_place.get(key)
-        evidence = dict.fromkeys((*(known.evidence if known else ()), *each.evidence))
-        by_place[key] = replace(known or each, evidence=tuple(evidence))
+        known = by_place.get(key, each)
+        evidence = dict.fromkeys((*known.evidence, *each.evidence))
+        special = known.special if known.cure == each.cure else f"{known.cure}; {each.cure}"
+        by_place[key] = replace(known, evidence=tuple(evidence), special=special)
     return list(by_place.values())
 
 
@@ -132,9 +136,18 @@ def _arp(case: Case) -> Iterator[Diagnosis]:
                 owner = case.owner(mac)
                 said = f"asked by {name}: {address} is at {mac}"
                 if owner in servers:
-                    yield Diagnosis(Fault.ARP, str(owner), (said,))
+                    yield _answers(case, str(owner), address, said)
                 elif owner is None and hosts == case.examined.keys():
                     yield Diagnosis(Fault.ADDRESS_TAKEN, "", (said,))
+
+
+def _answers(case: Case, server: str, address: IPv4Address, said: str) -> Diagnosis:
+    """A deploy makes servers silent about what is on a device of ours, and takes nothing from others."""
+    for held, device in case.examined[server].held:
+        if held.ip == address and device not in {"lo", "dummy0", "tunl0"}:
+            cure = f"ip addr del {held} dev {device}, there and where it is configured"
+            return Diagnosis(Fault.ARP, server, (f"{said}; it is on {device}",), cure)
+    return Diagnosis(Fault.ARP, server, (said,))
 
 
 def _neighbours(case: Case) -> Iterator[Diagnosis]:
@@ -213,7 +226,9 @@ def _nobody_serves(case: Case, address: IPv4Address) -> bool:
 def _adverts(case: Case) -> Iterator[Diagnosis]:
     """What is on the wire with our id."""
     declaration = case.blueprint.declaration
-    names = {director.address: name for name, director in declaration.director.items()}
+    seen_on = {name: case.examined[name].held for name in declaration.director if name in case.examined}
+    names = {held.ip: name for name, all_held in seen_on.items() for held, _ in all_held}
+    names |= {director.address: name for name, director in declaration.director.items()}
     heard = dict.fromkeys(advert for seen in case.examined.values() for advert in seen.adverts if advert.priority)
     identity = declaration.vrrp.virtual_router_id
     for advert in heard:

@@ -1,8 +1,9 @@
 """What `lbctl doctor` asks of a host beyond its state and its pulse, and how it is read from what the host printed."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface
 
 from cluster.firewall import Chains
 from cluster.iptables import iptables, reachable
@@ -33,6 +34,10 @@ class Examined:
     """How far off `ahead` may be: half of the time that the answer took."""
     macs: frozenset[str] = frozenset()
     """Of the host's interface to the cluster."""
+    all_macs: frozenset[str] = frozenset()
+    """Of all its devices."""
+    held: tuple[tuple[IPv4Interface, str], ...] = ()
+    """All addresses, and the devices that have them."""
     mtu: int = 0
     """Of that interface, in bytes."""
     neighbours: Mapping[IPv4Address, str] = field(default_factory=dict)
@@ -77,6 +82,10 @@ def _examined(sections: Mapping[str, list[str]], asked_at: float, answered_at: f
         ahead=None if clock is None else clock - asked_at,
         vague=max(0.0, answered_at - asked_at),
         macs=frozenset({link["mac"]} if "mac" in link else ()),
+        all_macs=frozenset(filter(_is_mac, map(str.strip, sections.get("devices", [])))),
+        held=tuple(
+            (IPv4Interface(w[3]), w[1]) for w in map(str.split, sections.get("addresses", [])) if w[2:3] == ["inet"]
+        ),
         mtu=int(link.get("mtu", 0)),
         neighbours=dict(_neighbour(w) for w in map(str.split, sections.get("neighbours", [])) if "lladdr" in w),
         tables=_tables(sections),
@@ -92,6 +101,11 @@ def _tables(sections: Mapping[str, list[str]]) -> tuple[Chains, ...]:
     rules = sections.get("iptables", [])
     without = frozenset(iptables_tables(rules))
     return (*iptables(rules), *iptables(sections.get("legacy", [])), *nft(sections.get("nft", []), without))
+
+
+def _is_mac(text: str) -> bool:
+    """A tunnel has an IP address in that place, lo nothing but zeros."""
+    return bool(re.fullmatch(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", text)) and text != "00:00:00:00:00:00"
 
 
 def _marks(sections: Mapping[str, list[str]]) -> Iterator[str]:

@@ -63,6 +63,9 @@ def _sections(blueprint: Blueprint, host: str, salt_: str) -> Iterator[tuple[str
         "link",
         f'for f in address mtu; do read -r v <{folder}/$f && echo "$f $v"; done 2>/dev/null | sed s/^address/mac/',
     )
+    # A bond's devices have each an address of their own, or had one.
+    yield "devices", "cat /sys/class/net/*/address /sys/class/net/*/bonding_slave/perm_hwaddr 2>/dev/null | sort -u"
+    yield "addresses", "ip -4 -o addr show"
     yield "neighbours", f"ip -4 neigh show dev {interface}"
     yield "iptables", _IPTABLES.strip()
     yield "legacy", _LEGACY.strip()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
 import pytest
@@ -220,6 +220,52 @@ def test_who_cannot_log_in_is_told_what_mends_that() -> None:
     (found,) = seen.found()
     assert found.evidence == ("its key is not known",)
     assert found.cure == "Compare it. If so: ssh-keyscan db2 >>known_hosts"
+
+
+@pytest.mark.parametrize("size", [32, 24])
+def test_an_address_by_hand_on_a_servers_own_device_is_taken_away_by_hand(size: int) -> None:
+    """A deploy changes nothing there."""
+    seen = well()
+    seen.look("lb2", answered={VIP: frozenset({mac("lb1"), mac("db1")})})
+    seen.look("db1", held=((IPv4Interface("10.0.0.10/32"), "dummy0"), (IPv4Interface(f"10.0.0.10/{size}"), "eth0")))
+    (found,) = seen.found()
+    assert (found.fault, found.host) == (Fault.ARP, "db1")
+    assert found.cure == f"ip addr del 10.0.0.10/{size} dev eth0, there and where it is configured"
+    assert found.evidence[0].endswith("; it is on eth0")
+    seen.look("db1", held=((IPv4Interface("10.0.0.10/32"), "dummy0"),))
+    (found,) = seen.found()
+    assert found.cure == DEPLOY
+
+
+def test_two_cures_of_one_fault_are_both_told() -> None:
+    seen = well()
+    seen.look("db1", held=((IPv4Interface("10.0.0.10/32"), "eth0"),))
+    seen.look("lb2", answered={VIP: frozenset({mac("lb1"), mac("db1")})})
+    state = seen.answers.states["db1"]
+    key = next(key for key in state.sysctls if key.endswith("/all/arp_ignore"))
+    seen.state("db1", sysctls={**state.sysctls, key: "0"})
+    (found,) = seen.found()
+    assert found.cure == f"{DEPLOY}; ip addr del 10.0.0.10/32 dev eth0, there and where it is configured"
+
+
+def test_a_hosts_other_devices_and_addresses_are_no_strangers() -> None:
+    """A bond with balance-alb answers by any of its devices; a director may advertise from another of its addresses."""
+    seen = well()
+    other = IPv4Address("10.0.0.44")
+    seen.look(
+        "lb1", all_macs=frozenset({mac("lb1"), "02:00:00:00:01:00"}), held=((IPv4Interface(f"{other}/24"), "eth1"),)
+    )
+    seen.look("lb2", answered={VIP: frozenset({"02:00:00:00:01:00"})})
+    (own,) = seen.examined["lb1"].adverts
+    other_adverts(replace(own, source=other))(seen)
+    assert seen.found() == ()
+
+
+def test_a_device_that_many_hosts_have_names_nobody_else() -> None:
+    seen = well()
+    for name in seen.examined:
+        seen.look(name, all_macs=frozenset({mac(name), mac("lb1")}))
+    assert seen.found() == ()
 
 
 @pytest.mark.parametrize(("mtu", "cure"), [(9000, 1500), (1400, 1500)])

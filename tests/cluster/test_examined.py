@@ -1,6 +1,6 @@
 """What `lbctl doctor` reads from a host's answer."""
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface
 
 import pytest
 
@@ -13,6 +13,14 @@ ANSWER = """\
 #link
 mac 02:00:0a:00:00:01
 mtu 1500
+#devices
+00:00:00:00:00:00
+0.0.0.0
+02:00:0a:00:00:01
+02:00:0a:00:00:51
+#addresses
+1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever
+2: bond0    inet 10.0.0.1/24 brd 10.0.0.255 scope global bond0\\       valid_lft forever preferred_lft forever
 #neighbours
 10.0.0.10 dev eth0 lladdr 02:00:0a:00:00:04 REACHABLE
 10.0.0.77 dev eth0 FAILED
@@ -45,6 +53,8 @@ def test_each_section() -> None:
     found = parse(ANSWER.splitlines(), asked_at=1000, answered_at=1000.25)
     assert (found.ahead, found.vague) == (0.5, 0.25)
     assert found.macs == {"02:00:0a:00:00:01"}
+    assert found.all_macs == {"02:00:0a:00:00:01", "02:00:0a:00:00:51"}
+    assert found.held == ((IPv4Interface("127.0.0.1/8"), "lo"), (IPv4Interface("10.0.0.1/24"), "bond0"))
     assert found.mtu == 1500
     assert found.neighbours == {IPv4Address("10.0.0.10"): "02:00:0a:00:00:04"}
     assert found.answered == {IPv4Address("10.0.0.10"): {"02:00:0a:00:00:04", "02:00:0a:00:00:01"}}
