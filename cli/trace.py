@@ -167,7 +167,7 @@ def _row(course: "Course", hop: "Hop") -> tuple[str, ...]:
         return mark, "", hop.host or "?", device, str(hop.direction), f"{hop.leg}: {word}"
     packet = hop.packets[0]
     at = course.milliseconds(hop.host, packet.frame.seconds)
-    times = f" ({len(hop.packets)} times)" if len(hop.packets) > 1 and hop.leg.opens else ""
+    times = f" ({hop.times} times)" if hop.times > 1 and hop.leg.opens else ""
     return (
         mark,
         f"{at:.1f} ms",
@@ -235,7 +235,7 @@ def _hop_as_dict(course: "Course", hop: "Hop") -> dict[str, Any]:
         "at": hop.at,
         "direction": hop.direction,
         "seen": hop.seen,
-        "times": len(hop.packets),
+        "times": hop.times,
         "interface": first.frame.interface if first else "",
         "milliseconds": round(course.milliseconds(hop.host, first.frame.seconds), 3) if first else None,
         "packet": str(first) if first else "",

@@ -358,8 +358,8 @@ def _each_note(course: Course) -> Iterator[str]:
     if len(holders) > 1:
         yield f"{' and '.join(holders)} both hold {case.endpoint.address} (docs/doctor.md#{Fault.SPLIT_BRAIN})"
     syn = next((hop for hop in course.hops if hop.seen), None)
-    if syn and len(syn.packets) > 1:
-        yield f"{syn.leg} was sent {len(syn.packets)} times"
+    if syn and syn.times > 1:
+        yield f"{syn.leg} was sent {syn.times} times"
     for name, capture in case.captures.items():
         who = "the client's machine" if name == CLIENT else name
         if capture.unable:

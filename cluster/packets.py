@@ -60,6 +60,8 @@ class Packet:
     """Bytes."""
     tunnel: tuple[IPv4Address, IPv4Address] | None = None
     """From and to, in the outer header of an IPIP packet."""
+    identity: tuple[int, int, int] = (0, 0, 0)
+    """Its number in the IP header, of its sequence and of what it acknowledges."""
 
     @property
     def kind(self) -> str:
@@ -281,10 +283,11 @@ def _decoded(frame: Frame) -> Packet | IcmpError | Arp | None:
 
 
 def _tcp(frame: Frame, ip: "_Ip", tunnel: tuple[IPv4Address, IPv4Address] | None = None) -> Packet:
-    source, target, _, _, offset, flags = struct.unpack("!HHIIBB", ip.rest[:14])
+    source, target, sequence, acknowledged, offset, flags = struct.unpack("!HHIIBB", ip.rest[:14])
     words = frozenset(name for bit, name in enumerate(_FLAGS) if flags >> bit & 1)
     payload = ip.length - ip.header - (offset >> 4) * 4
-    return Packet(frame, ip.source, source, ip.target, target, words, payload, tunnel)
+    identity = (ip.number, sequence, acknowledged)
+    return Packet(frame, ip.source, source, ip.target, target, words, payload, tunnel, identity)
 
 
 @dataclass(frozen=True)
@@ -293,6 +296,7 @@ class _Ip:
 
     header: int
     length: int
+    number: int
     protocol: int
     source: IPv4Address
     target: IPv4Address
@@ -300,9 +304,9 @@ class _Ip:
 
     @classmethod
     def of(cls, data: bytes) -> Self:
-        first, length, protocol, source, target = struct.unpack("!BxH5xB2x4s4s", data[:20])
+        first, length, number, protocol, source, target = struct.unpack("!BxHH3xB2x4s4s", data[:20])
         header = (first & 15) * 4
-        return cls(header, length, protocol, IPv4Address(source), IPv4Address(target), data[header:])
+        return cls(header, length, number, protocol, IPv4Address(source), IPv4Address(target), data[header:])
 
 
 def _mac(data: bytes) -> str:

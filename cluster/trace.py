@@ -8,6 +8,7 @@ The first place where it was not seen, after which it was seen nowhere either, i
 `cluster.dead_ends`.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -74,6 +75,19 @@ class Hop:
     def seen(self) -> bool | None:
         """None: not known."""
         return bool(self.packets) if self.watched else self.told
+
+    @property
+    def times(self) -> int:
+        """How often it was seen. A bond, a VLAN or a bridge and its device below see each packet once each.
+
+        What one device sees twice was sent twice, though nothing may tell it from the first: a SYN-ACK's number is always 0
+        (net/ipv4/ip_output.c, ip_build_and_send_pkt).
+        """
+        of_device = Counter((packet.identity, packet.flags, packet.frame.interface) for packet in self.packets)
+        most: dict[object, int] = {}
+        for (identity, flags, _), count in of_device.items():
+            most[identity, flags] = max(most.get((identity, flags), 0), count)
+        return sum(most.values())
 
 
 @dataclass(frozen=True)
