@@ -20,7 +20,7 @@ FOUND = Path(__file__).parent / "doctor-found.json"
 HEAD = """\
 # Doctor
 
-`lbctl doctor` asks all hosts at once, listens for VRRP and asks by ARP for some seconds, and names each fault with the host
+`lbctl doctor` asks all hosts at once, listens for VRRP (as long as three advertisements may take) and asks by ARP, and names each fault with the host
 where it is, what was seen, what follows from it, and what cures it. It changes nothing; `--fix` deploys afterwards where that is
 the cure, shows the plan and asks first (`--overwrite`: also where a file was edited by hand). Exit 0: no fault; 4: some. `--json` for programs: one document
 (with `--fix`: `before`, what was found then; `changes`, what the deploy did; `findings` after it, null where it failed). `lbctl report` shows what it found last.

@@ -5,6 +5,7 @@ Programs that use it import `fleet.green` before everything else.
 
 import time
 from datetime import UTC, datetime
+from math import ceil
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,7 +33,7 @@ LOGIN_LIMIT = 5
 ANSWER_LIMIT = 10
 """Seconds for what such a host is asked."""
 EXAMINATION_LIMIT = 30
-"""Seconds for what `examine` asks of a host: it listens for some, and reads logs."""
+"""Seconds for what `examine` asks of a host, beside the time for which a director listens: it reads logs."""
 AT_MOST_PATIENT = 4
 """Seconds for that of many hosts: TCP has asked three times by then. A host takes a connection without a processor of ours, so
 that more of them are no reason to wait longer for a dead one.
@@ -94,18 +95,20 @@ class Onlooker:
     def examine(self) -> dict[str, Examined]:
         """What `lbctl doctor` asks more, of the hosts that answered at the last look; not of one that gives no answer now."""
         salt, found = examination.salt(), dict[str, Examined]()
+        # Two minutes where advertisements are 40 s apart, as far as VRRP lets them be.
+        limit = EXAMINATION_LIMIT + ceil(examination.listens(self.blueprint.declaration))
 
         def one(name: str) -> None:
             try:
                 line = self._session.connect(name)
                 asked = time.time()
-                answer = line.tell(examination.script(self.blueprint, name, salt), EXAMINATION_LIMIT)
+                answer = line.tell(examination.script(self.blueprint, name, salt), limit)
                 found[name] = examined_of(answer.whole(), asked_at=asked, answered_at=time.time())
             except HostError as error:
                 self._unseen[name] = error.message
 
         names = [name for name in self.blueprint.declaration.hosts() if name in self._pulses]
-        gevent.joinall([gevent.spawn(one, name) for name in names], timeout=EXAMINATION_LIMIT + LOGIN_LIMIT)
+        gevent.joinall([gevent.spawn(one, name) for name in names], timeout=limit + LOGIN_LIMIT)
         return found
 
     def history(self) -> History:
