@@ -30,7 +30,7 @@ class Session:
 def test_a_director_may_listen_for_as_long_as_advertisements_take(every: str) -> None:
     text = LAB.replace("[vrrp]\n", f'[vrrp]\nadvertise_every = "{every}"\n')
     onlooker, session = Onlooker(Blueprint(read(text, "lab.toml"), render)), Session()
-    onlooker._session = session  # type: ignore[assignment] (only what is asked of it)
+    onlooker._session = session  # type: ignore[assignment]  # only what is asked of it
     onlooker._pulses = dict.fromkeys(onlooker.blueprint.declaration.hosts(), Pulse())
     assert onlooker.examine().keys() == set(onlooker.blueprint.declaration.hosts())
     assert min(session.limits) >= listens(onlooker.blueprint.declaration) + 10
