@@ -54,7 +54,7 @@ def nft(text: Iterable[str], without: AbstractSet[str] = frozenset()) -> tuple[C
             tables += [chains] if chains is not None else []
         elif depth == _TABLE:
             chain = None
-            if words[:1] == ["chain"] and chains is not None:
+            if words[:1] == ["chain"] and words[1:] and chains is not None:
                 chain = chains[words[1]] = Chain()
             elif words[:1] == ["flags"] and "dormant" in line and chains is not None:
                 tables.pop()

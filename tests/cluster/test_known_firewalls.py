@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from cluster.firewall import Chains, dropped_by
+from cluster.firewall import TCP, Chains, Packet, dropped_by
 from cluster.iptables import iptables
 from cluster.needed import needed
 from cluster.nft import nft
@@ -330,3 +330,21 @@ def test_a_handwritten_one_of_a_director() -> None:
     ]
     assert found(by_hand(rules), "lb1") == {}
     assert found(by_hand(rules[2:]), "lb1").keys() == {"VRRP (protocol 112) from lb2", "UDP 8848 from lb2"}
+
+
+def test_nothing_that_a_line_says_is_an_error() -> None:
+    """Each line cut off after each word, and each word of it replaced."""
+    by_iptables = f"{UFW_HEAD}\n{UFW_TAIL}\n{DOCKER}".splitlines()
+    by_nft = (FIREWALLD + HAND).format(zones="", public="tcp dport vmap { 22 : accept }", rules="").splitlines()
+    for read, lines in ((iptables, by_iptables), (nft, by_nft)):
+        for number, line in enumerate(lines):
+            words = line.split()
+            for place in range(len(words)):
+                for other in ([], ["!"], ["@x", *words[place + 1 :]], [".", *words[place:]]):
+                    changed = " ".join([*words[:place], *other])
+                    tables = read([*lines[:number], changed, *lines[number + 1 :]])
+                    assert dropped_by(tables, "input", MAYBE) in {None, *map(str.strip, lines), changed, *POLICIES}
+
+
+MAYBE = Packet(TCP, 9200, None, "eth0")
+POLICIES = [f"policy drop of {name}" for name in ("INPUT", "input", "filter_INPUT")]
