@@ -44,7 +44,7 @@ def clear_script(left: Leftovers) -> str:
     """Addresses first: nobody is to find one that nothing is behind."""
     script = _BEGIN
     for a in left.addresses:
-        script += f"ip addr del {a.address}/32 dev {a.device}\n"
+        script += f"ip addr del {a.address}/{a.length} dev {a.device}\n"
     for place in left.services:
         script += f"ipvsadm -D {_named(place)}\n"
     return script

@@ -11,6 +11,7 @@ from cluster.footprint import Blueprint
 from cluster.manual import (
     addresses,
     chosen_servers,
+    cleared,
     leftovers,
     one_director,
     places,
@@ -24,7 +25,7 @@ from cluster.parts import KEEPALIVED_CONF, Address
 from cluster.plan import Plan, Work, plan
 from cluster.reading import read, switched
 from cluster.vocabulary import Mode
-from tests.cluster.states import as_declared, director
+from tests.cluster.states import as_declared, director, with_length
 from tests.variants import Variant
 
 HOW_TO = """\
@@ -133,6 +134,20 @@ def test_a_trial_is_found_in_each_mode() -> None:
         assert {a.address for a in left.addresses} >= {a.address for a in VIPS}
         assert {str(e) for e in left.services} >= {"10.0.0.10:3306", "10.0.0.11:3306"}
     assert "10.0.0.12:5506" in {str(e) for e in leftovers(DECLARATION, "lb1", on_trial(Mode.NAT)).services}
+
+
+def test_one_that_was_typed_with_the_length_of_the_network_goes_as_it_is() -> None:
+    """`ip addr add 10.0.0.10/24 dev eth0`: to delete it as a /32 is an error."""
+    own = Address("eth0", DECLARATION.director["lb1"].address, 24)
+    held = with_length(on_trial(), 24)
+    state = replace(held, wider=held.wider | {own}, local=frozenset(a.address for a in held.wider | {own}))
+    left = leftovers(DECLARATION, "lb1", state)
+    assert "remove 10.0.0.10/24 from eth0, which a trial left" in left.what
+    assert own not in left.addresses
+    after = cleared(state, left)
+    assert after.wider == {own}
+    assert after.local == {own.address}
+    assert not leftovers(DECLARATION, "lb1", after)
 
 
 def test_what_is_not_a_trial_stays() -> None:

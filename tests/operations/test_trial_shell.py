@@ -37,5 +37,7 @@ def test_the_table_is_there_before_the_addresses_and_goes_after_them() -> None:
     ours = places(DECLARATION, "lb1")
     begin = start_script(table_lines(DECLARATION, "lb1"), ours, DECLARATION.vips, "eth0")
     assert begin.index("ipvsadm -R") < begin.index("ip addr replace 10.0.0.10/32 dev eth0")
-    end = clear_script(Leftovers((Address("eth0", IPv4Address("10.0.0.10")),), ours[:1]))
+    held = (Address("eth0", IPv4Address("10.0.0.10")), Address("eth0", IPv4Address("10.0.0.11"), 24))
+    end = clear_script(Leftovers(held, ours[:1]))
+    assert "ip addr del 10.0.0.11/24 dev eth0\n" in end
     assert end.index("ip addr del 10.0.0.10/32 dev eth0") < end.index("ipvsadm -D -t 10.0.0.10:3306")
