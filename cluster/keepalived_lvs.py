@@ -48,6 +48,14 @@ def _places(conf: Conf, block: Statement, groups: Mapping[str, Statement]) -> li
         if name not in groups:
             raise ConfError(block.place, f"there is no virtual_server_group {name}")
         found = [_place(conf, each, not_served) for each in groups[name].body or ()]
+        # vs_iseq in keepalived's check/ipwrapper.c: one with a group and one without are never the same.
+        if any(found):
+            what = (
+                f"virtual_server group {name}: to keepalived a plain service is never that of a group. The deploy that replaces "
+                "this file takes each of its services out of the kernel's table and puts it in anew: connections are cut, "
+                "and for a moment new ones are refused"
+            )
+            conf.tell(block.place, Effect.CLIENTS, what)
         return [(address, port, name) for one in found for address, port in one]
     return [(address, port, "") for address, port in _place(conf, block, not_served, skip=1)]
 

@@ -84,6 +84,7 @@ CASES = [
         "edge",
         told=(
             (CLIENTS, ":7: fwmark 7"),
+            (CLIENTS, ":10: virtual_server group shop: to keepalived a plain service is never that of a group"),
             (CLIENTS, ":21: sorry_server 192.0.2.9 3306"),
             (CLIENTS, ":24: SSL_GET"),
             (LOST, ":19: quorum_up"),
@@ -302,10 +303,46 @@ def test_a_director_whose_address_is_said_nowhere() -> None:
         one(CONF, directors={})
 
 
+def two(first: str, second: str) -> Imported:
+    files = enumerate((first, second), start=1)
+    confs = [read_conf(parse(t, f"lb{n}.conf", lambda _p, _f: []), f"lb{n}.conf") for n, t in files]
+    return imported(confs, Wish(directors=PAIR))
+
+
+def clients_notice(found: Imported) -> str:
+    return "\n".join(str(remark) for remark in found.remarks if remark.effect is CLIENTS)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told", "declared"),
+    [
+        ("priority 100", "priority 100", "lb2.conf:1: priority 100 becomes 99", (100, 99)),
+        ("priority 255", "priority 100", "lb1.conf:1: priority 255 becomes 254", (254, 100)),
+        ("priority 255", "priority 254", "lb2.conf:1: priority 254 becomes 253", (254, 253)),
+        ("priority 101", "priority 100", "", (101, 100)),
+    ],
+)
+def test_a_priority_that_is_changed_is_told(first: str, second: str, told: str, declared: tuple[int, int]) -> None:
+    said = [f"_id 1\n nopreempt\n {priority}" for priority in (first, second)]
+    found = two(*(CONF.replace("_id 1", text) for text in said))
+    assert told in clients_notice(found)
+    assert bool(told) is bool(clients_notice(found))
+    assert tuple(d.priority for d in read(found.text, "").director.values()) == declared
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [("", True), ("preempt_delay 30", True), ("preempt_delay 90", False), ("nopreempt", False)],
+)
+def test_a_pair_whose_preferred_director_takes_over_early(said: str, *, told: bool) -> None:
+    text = CONF.replace("_id 1", f"_id 1\n {said}")
+    found = two(text, text.replace("_id 1", "_id 1\n priority 90"))
+    assert ("connections.copy_every" in clients_notice(found)) is told
+    assert "copy_every" not in clients_notice(one(text)), "one director takes over from nobody"
+
+
 def test_two_directors_that_do_not_agree() -> None:
-    files = [CONF, CONF.replace("_id 1", "_id 2\n priority 90")]
-    confs = [read_conf(parse(t, f"lb{n}.conf", lambda _p, _f: []), f"lb{n}.conf") for n, t in enumerate(files, start=1)]
-    found = imported(confs, Wish(directors=PAIR))
+    found = two(CONF.replace("_id 1", "_id 1\n nopreempt"), CONF.replace("_id 1", "_id 2\n nopreempt\n priority 90"))
     (told,) = [remark for remark in found.remarks if remark.effect is CLIENTS]
     assert str(told).startswith("lb2.conf:1: the directors differ in virtual_router_id")
 
