@@ -126,13 +126,19 @@ def cleared(seen: HostState, left: Leftovers) -> HostState:
 
 
 def refuse(declaration: Declaration, director: str, seen: Mapping[str, HostState | None]) -> None:
-    """Raises HostError if the director cannot be asked, RefusedError if keepalived serves these addresses, or would."""
+    """Raises HostError if a director cannot be asked, RefusedError if keepalived serves these addresses, or would.
+
+    One that cannot be asked may well serve: SSH is not the way of clients.
+    """
     for name in declaration.director:
         state = seen.get(name)
+        if state is None and name == director:
+            raise HostError(f"{name} cannot be asked; nothing was changed")
         if state is None:
-            if name == director:
-                raise HostError(f"{name} cannot be asked; nothing was changed")
-            continue
+            raise HostError(
+                f"{name} cannot be asked, and may hold the addresses that a trial on {director} would take; nothing was changed",
+                cure=f"repair the way to {name}; one that is gone for good is taken out of the declaration",
+            )
         if _runs(state) or KEEPALIVED_CONF in state.files:
             verb = "runs" if _runs(state) else "is configured"
             raise RefusedError(

@@ -222,7 +222,13 @@ def test_refused_beside_another_trial() -> None:
     refuse(DECLARATION, "lb1", {"lb1": on_trial(), "lb2": HostState()})
     with pytest.raises(HostError, match="lb1 cannot be asked"):
         refuse(DECLARATION, "lb1", {"lb1": None, "lb2": HostState()})
-    refuse(DECLARATION, "lb1", {"lb1": HostState(), "lb2": None})
+
+
+@pytest.mark.parametrize("silent", [{"lb1": None}, {}])
+def test_refused_while_another_director_cannot_be_asked(silent: Mapping[str, HostState | None]) -> None:
+    """It may serve: SSH is not the way of clients."""
+    with pytest.raises(HostError, match="lb1 cannot be asked, and may hold the addresses"):
+        refuse(DECLARATION, "lb2", {**silent, "lb2": HostState()})
 
 
 def test_who() -> None:
