@@ -33,6 +33,14 @@ class Place:
         return f"{self.file}:{self.line}"
 
 
+def shown(words: Sequence[str]) -> str:
+    """What may be read by others: nothing that follows a word like auth_pass, however that is spelt."""
+    for at, word in enumerate(words, start=1):
+        if "pass" in word.lower() and words[at:]:
+            return " ".join([*words[:at], "…"])
+    return " ".join(words)
+
+
 class ConfError(RequestError):
     """A keepalived.conf that cannot be read, with the place."""
 
@@ -54,7 +62,7 @@ class Statement:
         return self.words[0]
 
     def __str__(self) -> str:
-        return " ".join(self.words)
+        return shown(self.words)
 
 
 def parse(text: str, file: str, load: Load, instance: str = "") -> tuple[Statement, ...]:
@@ -252,7 +260,7 @@ class _Builder:
             innermost = self._stack[-1]
             raise ConfError(
                 innermost.place,
-                f'the block of "{_shown(innermost.words)}" begins here and is closed nowhere: a }} is missing',
+                f'the block of "{shown(innermost.words)}" begins here and is closed nowhere: a }} is missing',
                 cure="close it; keepalived would guess",
             )
         return tuple(self._stack[0].body)
@@ -278,7 +286,7 @@ class _Builder:
         if len(self._stack) > 1 and misplaced:
             raise ConfError(
                 place,
-                f'"{_shown(words)}" begins inside of "{_shown(around.words)}" (line {around.place.line}): '
+                f'"{shown(words)}" begins inside of "{shown(around.words)}" (line {around.place.line}): '
                 "a } is missing before it",
                 cure=f'close the block that begins on line {around.place.line}, and count the "}}" up to line {place.line}',
             )
@@ -288,7 +296,3 @@ class _Builder:
             raise ConfError(place, "a } too many: no block is open here", cure="a block was closed too early above")
         done = self._stack.pop()
         self._stack[-1].body.append(Statement(done.words, done.place, tuple(done.body)))
-
-
-def _shown(words: Sequence[str]) -> str:
-    return " ".join(words)

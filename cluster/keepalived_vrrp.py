@@ -46,7 +46,7 @@ def pair(conf: Conf, block: Statement, version: int) -> Pair:
         addresses=tuple(_floating(conf, body, interface)),
         place=block.place,
     )
-    for tracked in body.all("track_interface"):
+    for tracked in body.blocks("track_interface"):
         _tracked(conf, tracked, interface)
     body.tell_rest()
     return found
@@ -55,7 +55,7 @@ def pair(conf: Conf, block: Statement, version: int) -> Pair:
 def _password(conf: Conf, body: Body) -> tuple[str | None, Place | None]:
     password, place = None, None
     for block in body.blocks("authentication"):
-        inner = Body(conf, block.body or (), {})
+        inner = Body(conf, block.body or (), {}, secret=True)
         kind = inner.text("auth_type")
         place = said.place if (said := inner.last("auth_pass")) else place
         password = inner.text("auth_pass")
@@ -74,7 +74,7 @@ def _tracked(conf: Conf, tracked: Statement, own: str) -> None:
 
 
 def _floating(conf: Conf, body: Body, own: str) -> Iterator[tuple[IPv4Interface, str, Place]]:
-    lists = [*body.all("virtual_ipaddress"), *body.all("virtual_ipaddress_excluded")]
+    lists = [*body.blocks("virtual_ipaddress"), *body.blocks("virtual_ipaddress_excluded")]
     for each in (s for statement in lists for s in statement.body or ()):
         first, options = each.words[0], each.words[1:]
         if ":" in first:

@@ -207,6 +207,34 @@ def test_the_password_is_not_in_the_declaration() -> None:
     assert "Twagip" not in found.text + repr(found) + "".join(map(str, found.remarks))
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "authentication { auth_type PASS auth_pass s3cret }",
+        "authentication { auth_type PASS\n auth_pass two s3cret }",
+        "authentication { auth_type PASS\n auth_password s3cret }",
+        "authentication { auth_type PASS\n geheim s3cret }",
+        "authentication { auth_type AH\n s3cret }",
+        "auth_pass s3cret",
+        "auth_type PASS auth_pass s3cret",
+        "pumpkin PASS auth_pass s3cret",
+    ],
+)
+def test_a_password_is_in_no_remark(said: str) -> None:
+    found = one(CONF.replace("_id 1", f"_id 1\n {said}"))
+    assert any("k.conf:4" in str(r) or "k.conf:5" in str(r) for r in found.remarks), "it is told, with its line"
+    assert "s3cret" not in "".join(map(str, found.remarks)) + found.text
+
+
+@pytest.mark.parametrize(
+    "said", ["authentication auth_pass s3cret", "auth_pass s3cret {", "auth_pass s3cret { virtual_server x {"]
+)
+def test_a_password_is_in_no_error(said: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        one(CONF.replace("_id 1", f"_id 1\n {said}"))
+    assert "s3cret" not in f"{caught.value}{caught.value.cure}"
+
+
 def test_own_health_service() -> None:
     found = imported_from(["ranked.conf"], Wish(directors={"lb1": "192.0.2.3"}, clustercheck=True))
     checks = {name: str(service.check) for name, service in read(found.text, "").service.items()}
@@ -274,6 +302,10 @@ def test_small_things(old: str, new: str, effect: Effect | None, says: str) -> N
         ("192.0.2.21", "db1", 'k.conf:12: "db1" is no address'),
         (" virtual_router_id 1\n", "", "k.conf:1: vrrp_instance v has no virtual_router_id"),
         (" interface eth0\n", "", "k.conf:1: vrrp_instance v names no interface"),
+        ("_id 1", "_id 1\n authentication", 'k.conf:4: "authentication" has no block'),
+        (" interface eth0", " interface eth0\n virtual_ipaddress 192.0.2.11", 'k.conf:3: "virtual_ipaddress" has no block'),
+        ("  weight 1\n }", "  weight 1\n }\n real_server 192.0.2.22 3306", 'k.conf:15: "real_server" has no block'),
+        ("virtual_server 1", "virtual_server 192.0.2.11 3306\nvirtual_server 1", 'k.conf:8: "virtual_server" has no block'),
         ("virtual_server 192.0.2.10 3306", "virtual_server 10.0.0.0/8 3306", 'k.conf:8: "10.0.0.0/8" stands for 16777216'),
         ("virtual_server 192.0.2.10 3306", "virtual_server", "k.conf:8: virtual_server has no address"),
         ("virtual_server 192.0.2.10 3306", "virtual_server group nobody", "k.conf:8: there is no virtual_server_group nobody"),
