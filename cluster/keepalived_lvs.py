@@ -13,18 +13,24 @@ from cluster.vocabulary import SCHEDULERS, Mode
 _N = TypeVar("_N", int, float)
 
 
+_PERSISTENT = 360
+"""Seconds, where persistence_timeout names none (IPVS_SVC_PERSISTENT_TIMEOUT)."""
+
+
 def virtuals(conf: Conf, block: Statement, groups: Mapping[str, Statement]) -> list[Virtual]:
     places = _places(conf, block, groups)
     if not places:
         return []
     body = Body(conf, block.body or (), IN_VIRTUAL)
     protocol = _protocol(conf, block, body)
-    mode = _mode(body, Mode.NAT)
+    mode = _mode(conf, body, Mode.NAT)
     timeout = body.last("persistence_timeout")
     granularity = body.text("persistence_granularity")
     persistence = None
     if timeout:
-        persistence = as_number(int, timeout.words[1], timeout) if len(timeout.words) > 1 else 360
+        persistence = as_number(int, timeout.words[1], timeout) if len(timeout.words) > 1 else _PERSISTENT
+    elif granularity:
+        persistence = _PERSISTENT  # pgr_handler in keepalived's check/check_parser.c
     mask = address_of(granularity, block.place) if granularity else IPv4Address("255.255.255.255")
     scheduler = _scheduler(conf, block, body)
     alpha = body.flag("alpha")
@@ -110,18 +116,27 @@ def _protocol(conf: Conf, block: Statement, body: Body) -> str:
     return protocol.lower()
 
 
-def _mode(body: Body, default: Mode) -> Mode:
+def _mode(conf: Conf, body: Body, default: Mode) -> Mode:
     statement = body.last("lb_kind", "lvs_method")
     if statement is None or len(statement.words) < 2:  # noqa: PLR2004 (keyword and value)
         return default
     try:
-        return Mode.of(statement.words[1])
+        mode = Mode.of(statement.words[1])
     except ValueError:
         raise ConfError(
             statement.place,
             f"{statement}: no forwarding method; keepalived would take NAT",
             cure="write DR, TUN or NAT",
         ) from None
+    match statement.words[2:]:
+        case () | ("type", "ipip"):
+            pass
+        case ("type", *_) if mode is Mode.TUN:
+            what = f"{statement}: servers are to take tunnelled packets out of IPIP from now on, which is all that lbctl knows"
+            conf.tell(statement.place, Effect.CLIENTS, what)
+        case ignored:
+            conf.tell(statement.place, Effect.NOTE, f"{statement}: {' '.join(ignored)} is not carried over")
+    return mode
 
 
 def _scheduler(conf: Conf, block: Statement, body: Body) -> str:
@@ -160,7 +175,7 @@ def _served(conf: Conf, block: Statement, mode: Mode, inherited: _Times) -> Serv
         address,
         port,
         body.number(int, 1, "weight"),
-        _mode(body, mode),
+        _mode(conf, body, mode),
         _checking(conf, block, body, own, port),
         block.place,
     )

@@ -1,6 +1,6 @@
 """vrrp_instance of a hand-made keepalived.conf (keepalived.conf(5), VRRP instance)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Interface
 
 from cluster.keepalived_body import Body, Conf, Effect, Pair, address_of
@@ -84,10 +84,20 @@ def _floating(conf: Conf, body: Body, own: str) -> Iterator[tuple[IPv4Interface,
             interface = IPv4Interface(first)
         except ValueError:
             raise ConfError(each.place, f'"{first}" is no address') from None
-        pairs = dict(zip(options[::2], options[1::2], strict=False))
-        device = pairs.pop("dev", own)
+        said = dict(_options(options))
+        device = said.pop("dev", "") or own
         if device != own:
             conf.tell(each.place, Effect.CLIENTS, f"{first} is on {device}; lbctl puts all that floats on {own}")
-        for option in set(pairs) - {"brd", "broadcast"}:
-            conf.tell(each.place, Effect.NOTE, f"{first}: {option} {pairs[option]} is not carried over")
+        for option in said.keys() - {"brd", "broadcast"}:
+            conf.tell(each.place, Effect.NOTE, f"{first}: {f'{option} {said[option]}'.strip()} is not carried over")
         yield interface, device, each.place
+
+
+_WITH_A_VALUE = {"dev", "brd", "broadcast", "scope", "label", "peer", "track_group", "preferred_lft", "metric"}
+"""Of what may follow an address (keepalived.conf(5), virtual_ipaddress); all else stands for itself: no_track, home, …"""
+
+
+def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    rest = iter(words)
+    for word in rest:
+        yield word, next(rest, "") if word in _WITH_A_VALUE else ""
