@@ -76,16 +76,33 @@ def imported(confs: Sequence[Conf], wish: Wish) -> Imported:
     tree["real_server"] = _real_servers(picked, wish)
     _assumed(directors, picked, remarks)
     text = _text(tree, [conf.file for conf in confs])
-    _refuse_invalid(text)
+    _refuse_invalid(text, _places(tree, directors, picked))
     all_ = [remark for conf in confs for remark in conf.remarks] + remarks
     return Imported(text, name, tuple(sorted(set(all_))), password, secret)
 
 
-def _refuse_invalid(text: str) -> None:
+def _places(
+    tree: Mapping[str, Any], directors: Sequence[ImportedDirector], picked: Chosen
+) -> Iterator[tuple[str, Place]]:
+    """Where the files say what has these keys."""
+    yield from ((f"service.{name}", v.place) for name, v in zip(tree["service"], picked.virtuals, strict=True))
+    yield from ((f"director.{d.name}", d.pair.place) for d in directors if d.pair)
+    served = {server.address: server.place for virtual in reversed(picked.virtuals) for server in virtual.servers}
+    yield from ((f"real_server.{name}", served[a]) for name, a in zip(tree["real_server"], picked.weights, strict=True))
+    if pair := directors[0].pair:
+        yield "vrrp", pair.place
+
+
+def _refuse_invalid(text: str, places: Iterable[tuple[str, Place]]) -> None:
     try:
         read(text, "")
     except DeclarationError as error:
-        faults = "\n".join(f"{c.key}: {c.message}" for c in error.complaints)
+        known = dict(places)
+
+        def place(key: str) -> str:
+            return next((f"{at}: " for begin, at in known.items() if f"{key}.".startswith(f"{begin}.")), "")
+
+        faults = "\n".join(printable(f"{place(c.key)}{c.key}: {c.message}") for c in error.complaints)
         raise RequestError(
             f"no declaration can say what these files say:\n{faults}",
             cure="lbctl import --help: options say what the files do not (--network, --gateway, --only)",
@@ -137,12 +154,16 @@ def _compare(directors: Sequence[ImportedDirector], picked: Chosen, remarks: lis
             if _anywhere(virtual, first) not in theirs:
                 what = f"virtual_server {virtual} is not the same in {other.conf.file}: a failover changes what clients find"
                 remarks.append(Remark(Effect.NOTE, virtual.place.file, virtual.place.line, what))
+        if other.conf.timeouts != first.conf.timeouts:
+            place = other.conf.timeouts_place or Place(other.conf.file, 0)
+            what = f"lvs_timeouts are not as in {first.conf.file}, which is followed: connections are forgotten at another time"
+            remarks.append(Remark(Effect.CLIENTS, place.file, place.line, what))
 
 
 def _anywhere(virtual: Virtual, director: ImportedDirector) -> tuple[object, ...]:
     """To compare: a director's own address is another one on the other."""
     address = "own" if virtual.address == director.address else virtual.address
-    servers = frozenset((s.address, s.port, s.weight, s.mode) for s in virtual.servers)
+    servers = frozenset((s.address, s.port, s.weight, s.mode, s.check) for s in virtual.servers)
     return (
         address,
         virtual.port,
@@ -150,6 +171,7 @@ def _anywhere(virtual: Virtual, director: ImportedDirector) -> tuple[object, ...
         virtual.scheduler,
         virtual.persistence,
         virtual.granularity,
+        virtual.alpha,
         servers,
     )
 

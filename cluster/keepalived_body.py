@@ -118,6 +118,7 @@ class Conf:
     file: str
     router_id: str = ""
     timeouts: Mapping[str, int] = field(default_factory=dict)
+    timeouts_place: Place | None = None
     synchronised: bool = False
     pairs: list[Pair] = field(default_factory=list)
     virtuals: list[Virtual] = field(default_factory=list)
@@ -180,9 +181,9 @@ class Body:
             )
         return statement.words[1]
 
-    def number(self, kind: type[_N], default: _N, *names: str) -> _N:
+    def number(self, kind: type[_N], default: _N, *names: str, most: int | None = None) -> _N:
         value = self.text(*names)
-        return default if value is None else as_number(kind, value, self.last(*names))
+        return default if value is None else as_number(kind, value, self.last(*names), most=most)
 
     def tell_rest(self) -> None:
         for statement in self._statements:
@@ -197,12 +198,20 @@ class Body:
                 self._conf.tell(statement.place, Effect(known.effect), f"{what}: {known.what}")
 
 
-def as_number(kind: type[_N], value: str, statement: Statement | None) -> _N:
+MOST = 65535
+"""Of a port, and of a weight (keepalived.conf(5))."""
+
+
+def as_number(kind: type[_N], value: str, statement: Statement | None, *, most: int | None = None) -> _N:
+    """Raises ConfError. `most`: from 0 to that."""
+    place, keyword = (statement.place, statement.keyword) if statement else (Place("", 0), "")
     try:
-        return kind(value)
+        number = kind(value)
     except ValueError:
-        place, keyword = (statement.place, statement.keyword) if statement else (Place("", 0), "")
         raise ConfError(place, f'{keyword}: "{value}" is no number') from None
+    if most is not None and not 0 <= number <= most:
+        raise ConfError(place, f"{keyword}: {value} is not one of 0 to {most}")
+    return number
 
 
 def address_of(text: str, place: Place) -> IPv4Address | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import TypeVar
 
-from cluster.keepalived_body import Body, Checking, Conf, Effect, Served, Virtual, address_of, as_number
+from cluster.keepalived_body import MOST, Body, Checking, Conf, Effect, Served, Virtual, address_of, as_number
 from cluster.keepalived_conf import ConfError, Place, Statement
 from cluster.remarks import IN_CHECKER, IN_SERVER, IN_VIRTUAL
 from cluster.vocabulary import SCHEDULERS, Mode
@@ -78,7 +78,7 @@ def _place(conf: Conf, statement: Statement, not_served: str, skip: int = 0) -> 
     elif not rest or rest[0] == "0":
         conf.tell(statement.place, Effect.CLIENTS, f"{what}: all ports of an address; {not_served}")
     else:
-        port = as_number(int, rest[0], statement)
+        port = as_number(int, rest[0], statement, most=MOST)
         return [(address, port) for address in _range(first, statement.place)]
     return []
 
@@ -168,13 +168,13 @@ def _served(conf: Conf, block: Statement, mode: Mode, inherited: _Times) -> Serv
     if address is None:
         conf.tell(block.place, Effect.CLIENTS, f"{block}: IPv6 servers get nothing")
         return None
-    port = as_number(int, block.words[2], block) if len(block.words) > 2 else 0  # noqa: PLR2004 (as above)
+    port = as_number(int, block.words[2], block, most=MOST) if len(block.words) > 2 else 0  # noqa: PLR2004 (as above)
     body = Body(conf, block.body or (), IN_SERVER)
     own = _Times(body, inherited)
     served = Served(
         address,
         port,
-        body.number(int, 1, "weight"),
+        body.number(int, 1, "weight", most=MOST),
         _mode(conf, body, mode),
         _checking(conf, block, body, own, port),
         block.place,
@@ -208,7 +208,7 @@ def _checking(conf: Conf, block: Statement, body: Body, times: _Times, port: int
     own = _Times(inner, times)
     checking = Checking(
         kind={"HTTP_GET": "http", "TCP_CHECK": "tcp"}.get(first.keyword, first.keyword),
-        port=inner.number(int, port, "connect_port"),
+        port=inner.number(int, port, "connect_port", most=MOST),
         path=_path(conf, first, inner) if http else "/",
         every=own.get(float, 60.0, "delay_loop"),
         timeout=own.get(float, 5.0, "connect_timeout"),

@@ -30,6 +30,11 @@ virtual_server 192.0.2.10 3306 {
 """
 
 
+DOUBLED = (
+    "virtual_server 192.0.2.10 3306 { protocol TCP\n lb_kind DR\n real_server 192.0.2.21 3306 { }\n}\nvirtual_server "
+)
+
+
 def one(text: str, **wish: object) -> Imported:
     conf = read_conf(parse(text, "k.conf", lambda _pattern, _file: []), "k.conf")
     return imported([conf], Wish(**({"directors": {"lb1": "192.0.2.3"}} | wish)))  # type: ignore[arg-type]
@@ -110,7 +115,14 @@ def test_small_things(old: str, new: str, effect: Effect | None, says: str) -> N
         ("virtual_server 192.0.2.10 3306", "virtual_server fwmark 1", "no virtual_server that a declaration could say"),
         ("192.0.2.21", "198.51.100.21", "--network 10.0.0.0/24"),
         ("_id 1", "_id 1\n authentication { auth_type PASS\n auth_pass 'a#b' }", "k.conf:5: the VRRP password has"),
-        ("_id 1", "_id 999", "no declaration can say what these files say:\nvrrp.virtual_router_id"),
+        ("_id 1", "_id 999", "no declaration can say what these files say:\nk.conf:1: vrrp.virtual_router_id"),
+        ("_id 1", "_id 1\n priority 0", "no declaration can say what these files say:\nk.conf:1: director.lb1.priority"),
+        (" 192.0.2.10 3306", " 192.0.2.10 70000", "k.conf:8: virtual_server: 70000 is not one of 0 to 65535"),
+        ("192.0.2.21 3306", "192.0.2.21 70000", "k.conf:12: real_server: 70000 is not one of 0 to 65535"),
+        ("weight 1", "weight -1", "k.conf:13: weight: -1 is not one of 0 to 65535"),
+        ("weight 1", "weight 1\n TCP_CHECK { connect_port -3\n }", "k.conf:14: connect_port: -3 is not one of 0 to 65535"),
+        ("virtual_server ", DOUBLED, "k.conf:12: virtual_server 192.0.2.10:3306 is there already, at k.conf:8"),
+        ("192.0.2.21", "192.0.2.10", "no declaration can say what these files say:\nk.conf:"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_imported(old: str, new: str, says: str) -> None:
@@ -169,6 +181,38 @@ def test_a_pair_whose_preferred_director_takes_over_early(said: str, *, told: bo
     found = two(text, text.replace("_id 1", "_id 1\n priority 90"))
     assert ("connections.copy_every" in clients_notice(found)) is told
     assert "copy_every" not in clients_notice(one(text)), "one director takes over from nobody"
+
+
+CHECKED = "weight 1\n TCP_CHECK { connect_timeout 3 }"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("weight 1", CHECKED.replace("3", "9"), "lb2.conf:10: virtual_server 192.0.2.10:3306 is not as in lb1.conf"),
+        ("weight 1", "weight 1", "lb2.conf:10: virtual_server 192.0.2.10:3306 is not as in lb1.conf"),
+        ("lb_algo rr", "lb_algo rr\n alpha", "lb2.conf:10: virtual_server 192.0.2.10:3306 is not as in lb1.conf"),
+        (
+            "virtual_server",
+            "global_defs {\n lvs_timeouts tcp 60\n}\nvirtual_server",
+            "lb2.conf:11: lvs_timeouts are not as",
+        ),
+        ("priority 90", "priority 91", ""),
+    ],
+)
+def test_what_the_second_file_says_otherwise_is_told(old: str, new: str, told: str) -> None:
+    text = CONF.replace("_id 1", "_id 1\n nopreempt")
+    checked = text.replace("weight 1", CHECKED)
+    second = (text if old == "weight 1" else checked).replace("_id 1", "_id 1\n priority 90").replace(old, new)
+    found = two(checked, second)
+    assert told in clients_notice(found)
+    assert bool(told) is bool(clients_notice(found))
+
+
+def test_two_priorities_of_1() -> None:
+    text = CONF.replace("_id 1", "_id 1\n priority 1")
+    with pytest.raises(RequestError, match=r"lb2\.conf:1: director\.lb2\.priority"):
+        two(text, text)
 
 
 def test_two_directors_that_do_not_agree() -> None:
