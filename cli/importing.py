@@ -123,21 +123,32 @@ def _write(found: "Imported", path: Path, *, force: bool) -> None:
     """Raises RequestError. The secret is never readable by others."""
     from cluster.errors import RequestError  # noqa: PLC0415
 
-    secret = path.parent / found.password_file if found.password else None
+    if path.exists() and not force:
+        raise RequestError(f"{path} is there already", cure="name another file, or replace it with --force")
+    secret = path.parent / found.password_file
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # First: a declaration that is there means one whose secret is there.
+        if found.password:
+            _write_secret(secret, found.password, force=force)
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(found.text)
-        if secret and found.password:
-            secret.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                os.fchmod(descriptor, 0o600)
-                file.write(f"{found.password}\n")
     except FileExistsError:
-        raise RequestError(f"{path} is there already", cure="name another file, or replace it with --force") from None
+        raise RequestError(
+            f"{secret} is there already: another cluster here may be called {found.name}, too",
+            cure="give this one a name of its own (--name); --force replaces the file",
+        ) from None
     except OSError as error:
         raise RequestError(f"{error.filename}: {error.strerror}") from None
+
+
+def _write_secret(path: Path, secret: str, *, force: bool) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    anew = os.O_TRUNC if force else os.O_EXCL
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | anew, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        os.fchmod(descriptor, 0o600)
+        file.write(f"{secret}\n")
 
 
 def _plain(remark: "Remark") -> dict[str, object]:

@@ -73,6 +73,25 @@ def test_a_file_that_is_there_stays(lbctl: Lbctl, tmp_path: Path) -> None:
     assert output.read_text() != "mine"
 
 
+def test_the_secret_of_another_cluster_stays(lbctl: Lbctl, tmp_path: Path) -> None:
+    """Both have a vrrp_instance of the same name, as it is in the example that both were made from."""
+    secret = tmp_path / "secrets/mysql-pool-vrrp"
+    secret.parent.mkdir()
+    secret.write_text("theirs\n")
+    output = tmp_path / "second.toml"
+    words = ("import", FOLDER / "how-to.conf", "--director", "lb1=10.0.0.4", "--output", output)
+    done = lbctl(*words)
+    assert done.exit_code == 2
+    assert f"{secret} is there already" in done.stderr
+    assert secret.read_text() == "theirs\n"
+    assert not output.exists()
+    assert lbctl(*words, "--name", "second").exit_code == 0
+    assert (tmp_path / "secrets/second-vrrp").exists()
+    assert secret.read_text() == "theirs\n"
+    assert lbctl(*words, "--force").exit_code == 0
+    assert secret.read_text() == "Twagipmi\n"
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
