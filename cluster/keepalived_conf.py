@@ -8,7 +8,7 @@ cannot be known.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cluster.errors import RequestError
@@ -76,10 +76,18 @@ def parse(text: str, file: str, load: Load, instance: str = "") -> tuple[Stateme
     return builder.finish()
 
 
-def instances(texts: Iterable[str]) -> tuple[str, ...]:
-    """The names that lines are meant for (@name, @^name): each is a director that reads the same file in its own way."""
-    found = (name for text in texts for name in re.findall(r"^\s*@\^?([^\s{}]+)", text, re.MULTILINE))
-    return tuple(dict.fromkeys(found))
+def instances(text: str, file: str, load: Load) -> tuple[str, ...]:
+    """The names that lines are meant for (@name, @^name): each is a director that reads the same file in its own way.
+
+    Also in what is included, and in what only one of them includes. Raises ConfError.
+    """
+    found = [""]
+    for name in found:
+        lines = _Lines(load, name)
+        for _ in lines.of(text, file):
+            pass
+        found += [each for each in lines.named if each not in found]
+    return tuple(found[1:])
 
 
 # Lines
@@ -100,6 +108,8 @@ class _Lines:
     instance: str
     defined: dict[str, str] = field(default_factory=lambda: {"_HASH": "#", "_BANG": "!"})
     inside: list[str] = field(default_factory=list)
+    named: dict[str, None] = field(default_factory=dict)
+    """Those that lines are meant for, in their order."""
 
     def of(self, text: str, file: str) -> Iterator[tuple[Place, str]]:
         if file in self.inside or len(self.inside) > _DEEPEST:
@@ -113,6 +123,7 @@ class _Lines:
         if depth > _DEEPEST:
             raise ConfError(place, "a definition stands for itself")
         if condition := _CONDITION.fullmatch(line):
+            self.named[condition[2]] = None
             wanted = (condition[2] == self.instance) is not bool(condition[1])
             if wanted:
                 yield from self._line(place, condition[3], depth + 1)

@@ -27,7 +27,7 @@ def imported_from(files: Sequence[str], wish: Wish) -> Imported:
     confs = []
     for file in files:
         text = (HERE / file).read_text()
-        for instance in instances([text]) or ("",):
+        for instance in instances(text, str(HERE / file), load) or ("",):
             conf = read_conf(parse(text, str(HERE / file), load, instance), file)
             conf.router_id = instance or conf.router_id
             confs.append(conf)
