@@ -146,6 +146,8 @@ class HostState:
     established: tuple[Connection, ...] = ()
     """Established connections to this server's services, and those about to be."""
 
+    daemon_args: str = ""
+    """Directors: what keepalived is started with (`cluster.parts.DAEMON_ARGS`)."""
     lock: SeenLock | None = None
     """Directors: the cluster's lock, if somebody holds it."""
     history: tuple[str, ...] = ()
@@ -245,6 +247,7 @@ def _state(sections: Mapping[str, list[str]]) -> HostState:
         later=tuple(map(_foreign_line, sections.get("later", []))),
         records="there" in "".join(sections.get("records", [])),
         established=_established(words("established")),
+        daemon_args=next(reversed(sections.get("daemon-args", [])), "").partition("=")[2].strip(),
         lock=next((SeenLock.read(line) for line in sections.get("cluster-lock", []) if line.strip()), None),
         history=tuple(sections.get("history", [])),
     )

@@ -198,6 +198,9 @@ Footprint = tuple[Part, ...]
 """Parts in the order of `Thing`, at most one of each."""
 
 
+DAEMON_ARGS = "/etc/default/keepalived"
+"""Where Debian's unit of keepalived finds DAEMON_ARGS, which ours hands on."""
+
 KEEPALIVED_CONF = "/etc/keepalived/keepalived.conf"
 """What keepalived reads."""
 

@@ -182,6 +182,18 @@ def test_a_bare_host_answers_and_is_not_changed(host: str) -> None:
 
 
 @pytest.mark.namespace
+@pytest.mark.namespace
+def test_what_keepalived_is_started_with() -> None:
+    asked = script(asked_of(Variant(Mode.DR).blueprint, "lb1"))
+    with Bare() as bare:
+        assert parse(bare.run(asked)).daemon_args == ""
+        bare.run(
+            "mkdir -p /etc/default; cat >/etc/default/keepalived <<'END'\n# Options to pass to keepalived\n"
+            '# DAEMON_ARGS are appended\nDAEMON_ARGS="-D"\nDAEMON_ARGS="-f /etc/keepalived/ha.conf"\nEND'
+        )
+        assert parse(bare.run(asked)).daemon_args == '"-f /etc/keepalived/ha.conf"'
+
+
 def test_a_first_line_that_does_not_fit_the_rest_tells_of_an_edit() -> None:
     conf = "/etc/keepalived/keepalived.conf"
     ours = guarded_text("global_defs {\n}\n")
