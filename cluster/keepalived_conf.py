@@ -271,7 +271,7 @@ class _Builder:
             innermost = self._stack[-1]
             raise ConfError(
                 innermost.place,
-                f'the block of "{shown(innermost.words)}" begins here and is closed nowhere: a }} is missing',
+                f'the block of "{self._shown(innermost)}" begins here and is closed nowhere: a }} is missing',
                 cure="close it; keepalived would guess",
             )
         return tuple(self._stack[0].body)
@@ -297,10 +297,14 @@ class _Builder:
         if len(self._stack) > 1 and misplaced:
             raise ConfError(
                 place,
-                f'"{shown(words)}" begins inside of "{shown(around.words)}" (line {around.place.line}): '
+                f'"{shown(words)}" begins inside of "{self._shown(around)}" (line {around.place.line}): '
                 "a } is missing before it",
                 cure=f'close the block that begins on line {around.place.line}, and count the "}}" up to line {place.line}',
             )
+
+    def _shown(self, block: _Open) -> str:
+        inside = any(each.words[:1] == ("authentication",) for each in self._stack if each is not block)
+        return "authentication { …" if inside else shown(block.words)
 
     def _close(self, place: Place) -> None:
         if len(self._stack) == 1:

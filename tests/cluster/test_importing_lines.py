@@ -252,7 +252,14 @@ def test_a_password_is_in_no_remark(said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["authentication auth_pass s3cret", "auth_pass s3cret {", "auth_pass s3cret { virtual_server x {"]
+    "said",
+    [
+        "authentication auth_pass s3cret",
+        "auth_pass s3cret {",
+        "auth_pass s3cret { virtual_server x {",
+        "authentication { geheim s3cret {",
+        "authentication { geheim s3cret {\n virtual_server x {",
+    ],
 )
 def test_a_password_is_in_no_error(said: str) -> None:
     with pytest.raises(RequestError) as caught:
