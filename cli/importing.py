@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,7 +83,8 @@ def import_(
 def _read(files: Sequence[Path], directors: Mapping[str, str]) -> "list[Conf]":
     """One for each director. Raises RequestError."""
     from cluster.errors import RequestError  # noqa: PLC0415
-    from cluster.keepalived_conf import instances, parse  # noqa: PLC0415
+    from cluster.keepalived_body import Effect  # noqa: PLC0415
+    from cluster.keepalived_conf import Place, instances, parse  # noqa: PLC0415
     from cluster.keepalived_reading import read  # noqa: PLC0415
     from cluster.not_keepalived import refuse  # noqa: PLC0415
 
@@ -92,16 +93,41 @@ def _read(files: Sequence[Path], directors: Mapping[str, str]) -> "list[Conf]":
         refuse(text, file)
     if len(texts) < len(files):
         raise RequestError("a file is named twice", cure="name each director's own keepalived.conf")
-    readers = instances(texts.values()) if len(files) == 1 else ()
-    if readers:
-        # Lines for one of them are known by its name; @^name is read by all others.
-        names = list(dict.fromkeys([*directors, *readers])) if directors else list(readers)
-        confs = [(file, name, parse(text, file, _included, name)) for name in names for file, text in texts.items()]
-        found = [read(statements, file) for file, _, statements in confs]
-        for conf, (_, name, _) in zip(found, confs, strict=True):
-            conf.router_id = name
-        return found
-    return [read(parse(text, file, _included), file) for file, text in texts.items()]
+    readers = {file: instances(text, file, _included) for file, text in texts.items()}
+    if not any(readers.values()):
+        return [read(parse(text, file, _included), file) for file, text in texts.items()]
+    # Lines for one of them are known by its name; @^name is read by all others.
+    who: Iterable[tuple[str, str]]
+    if len(texts) > 1:
+        who = zip(texts, _readers_in_order(readers, directors), strict=True)
+    else:
+        who = ((file, name) for file in texts for name in dict.fromkeys([*directors, *readers[file]]))
+    found = []
+    for file, name in who:
+        found.append(read(parse(texts[file], file, _included, name), file))
+        found[-1].router_id = name
+    if len(found) == 1:
+        what = f"read as {found[0].router_id} does: lines for others are left out (--director, once for each, reads it as each)"
+        found[0].tell(Place(found[0].file, 0), Effect.CLIENTS, what)
+    return found
+
+
+def _readers_in_order(readers: Mapping[str, Sequence[str]], directors: Mapping[str, str]) -> list[str]:
+    """Of several files with lines for single directors, whom each belongs to. Raises RequestError."""
+    from cluster.errors import RequestError  # noqa: PLC0415
+    from cluster.keepalived_conf import printable  # noqa: PLC0415
+
+    known = list(dict.fromkeys(printable(name) for names in readers.values() for name in names))
+    lines = " and ".join(f"@{name}" for name in known)
+    cure = "--director NAME=ADDRESS for each file, in their order, by those names; or one file alone: it is read as each of them"
+    if len(directors) != len(readers):
+        raise RequestError(f"these files have lines for {lines}, and whose file each one is is not said", cure=cure)
+    # @^name is read by all others; but when nobody has such a name, all that it has would be lost.
+    if strangers := [f"@{name}" for name in known if name not in directors]:
+        raise RequestError(
+            f"these files have lines for {' and '.join(strangers)}, and no --director of that name", cure=cure
+        )
+    return list(directors)
 
 
 def _text(path: Path) -> str:
@@ -123,21 +149,32 @@ def _write(found: "Imported", path: Path, *, force: bool) -> None:
     """Raises RequestError. The secret is never readable by others."""
     from cluster.errors import RequestError  # noqa: PLC0415
 
-    secret = path.parent / found.password_file if found.password else None
+    if path.exists() and not force:
+        raise RequestError(f"{path} is there already", cure="name another file, or replace it with --force")
+    secret = path.parent / found.password_file
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # First: a declaration that is there means one whose secret is there.
+        if found.password:
+            _write_secret(secret, found.password, force=force)
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(found.text)
-        if secret and found.password:
-            secret.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                os.fchmod(descriptor, 0o600)
-                file.write(f"{found.password}\n")
     except FileExistsError:
-        raise RequestError(f"{path} is there already", cure="name another file, or replace it with --force") from None
+        raise RequestError(
+            f"{secret} is there already: another cluster here may be called {found.name}, too",
+            cure="give this one a name of its own (--name); --force replaces the file",
+        ) from None
     except OSError as error:
         raise RequestError(f"{error.filename}: {error.strerror}") from None
+
+
+def _write_secret(path: Path, secret: str, *, force: bool) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    anew = os.O_TRUNC if force else os.O_EXCL
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | anew, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        os.fchmod(descriptor, 0o600)
+        file.write(f"{secret}\n")
 
 
 def _plain(remark: "Remark") -> dict[str, object]:

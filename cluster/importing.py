@@ -14,11 +14,10 @@ from typing import Any
 from cluster.errors import RequestError
 from cluster.importing_directors import ImportedDirector, in_order, name_from
 from cluster.importing_services import Chosen, Own, chosen, health, services
-from cluster.keepalived_body import Conf, Effect, Pair, Remark, Virtual
-from cluster.keepalived_conf import printable
+from cluster.importing_terms import remembered, shared_password, terms
+from cluster.keepalived_body import Conf, Effect, Remark, Virtual
+from cluster.keepalived_conf import Place, printable
 from cluster.reading import DeclarationError, read
-from cluster.rules import password_problem
-from cluster.units import duration
 from cluster.vocabulary import Mode
 
 PASSWORD_FILE = "secrets/{name}-vrrp"  # noqa: S105 (where it will be, not what it is)
@@ -65,28 +64,45 @@ def imported(confs: Sequence[Conf], wish: Wish) -> Imported:
     tree["network"] = _network(directors, picked, gateway, wish, remarks)
     tree["service"] = services(first.conf, picked, own, remarks, clustercheck=wish.clustercheck)
     floats = gateway is not None or any("vip" in service for service in tree["service"].values())
-    password = _password(directors, remarks) if floats else None
+    password = shared_password(directors, remarks) if floats else None
     secret = PASSWORD_FILE.format(name=name) if password else ""
-    tree["vrrp"] = _vrrp(directors, picked, secret, remarks, floats=floats)
+    tree["vrrp"] = terms(directors, picked, secret, remarks, floats=floats)
     tree["health"] = health(first.conf, picked, remarks)
-    if connections := _connections(first.conf):
+    if connections := remembered(first.conf):
         tree["connections"] = connections
     if gateway:
         tree["nat"] = {"gateway": str(gateway)}
-    tree["director"] = {d.name: _host(d, directors) for d in directors}
+    tree["director"] = _hosts(directors, remarks)
     tree["real_server"] = _real_servers(picked, wish)
     _assumed(directors, picked, remarks)
     text = _text(tree, [conf.file for conf in confs])
-    _refuse_invalid(text)
+    _refuse_invalid(text, _places(tree, directors, picked))
     all_ = [remark for conf in confs for remark in conf.remarks] + remarks
     return Imported(text, name, tuple(sorted(set(all_))), password, secret)
 
 
-def _refuse_invalid(text: str) -> None:
+def _places(
+    tree: Mapping[str, Any], directors: Sequence[ImportedDirector], picked: Chosen
+) -> Iterator[tuple[str, Place]]:
+    """Where the files say what has these keys."""
+    yield from ((f"service.{name}", v.place) for name, v in zip(tree["service"], picked.virtuals, strict=True))
+    yield from ((f"director.{d.name}", d.pair.place) for d in directors if d.pair)
+    served = {server.address: server.place for virtual in reversed(picked.virtuals) for server in virtual.servers}
+    yield from ((f"real_server.{name}", served[a]) for name, a in zip(tree["real_server"], picked.weights, strict=True))
+    if pair := directors[0].pair:
+        yield "vrrp", pair.place
+
+
+def _refuse_invalid(text: str, places: Iterable[tuple[str, Place]]) -> None:
     try:
         read(text, "")
     except DeclarationError as error:
-        faults = "\n".join(f"{c.key}: {c.message}" for c in error.complaints)
+        known = dict(places)
+
+        def place(key: str) -> str:
+            return next((f"{at}: " for begin, at in known.items() if f"{key}.".startswith(f"{begin}.")), "")
+
+        faults = "\n".join(printable(f"{place(c.key)}{c.key}: {c.message}") for c in error.complaints)
         raise RequestError(
             f"no declaration can say what these files say:\n{faults}",
             cure="lbctl import --help: options say what the files do not (--network, --gateway, --only)",
@@ -96,14 +112,32 @@ def _refuse_invalid(text: str) -> None:
 # Hosts
 
 
-def _host(director: ImportedDirector, all_: Sequence[ImportedDirector]) -> dict[str, Any]:
-    host: dict[str, Any] = {"address": str(director.address)}
-    if director.pair:
-        host["interface"] = director.pair.interface
-    # Equal ones cannot be declared: the first file's is the preferred one.
-    earlier = [d.priority for d in all_[: all_.index(director)]]
-    host["priority"] = min([254, director.priority, *(priority - 1 for priority in earlier)])
-    return host
+def _hosts(directors: Sequence[ImportedDirector], remarks: list[Remark]) -> dict[str, Any]:
+    hosts: dict[str, Any] = {}
+    priority = 255
+    for director in directors:
+        # 255 is an owner's (RFC 5798, 5.2.4). Equal ones cannot be declared: the first file's is the preferred one.
+        priority = min(director.priority, priority - 1)
+        host: dict[str, Any] = {"address": str(director.address)}
+        if director.pair:
+            host["interface"] = director.pair.interface
+            if priority != director.priority:
+                remarks.append(_other_priority(director, priority, directors[0]))
+        hosts[director.name] = host | {"priority": priority}
+    return hosts
+
+
+def _other_priority(director: ImportedDirector, priority: int, first: ImportedDirector) -> Remark:
+    what = f"priority {director.priority} becomes {priority}"
+    if director is first:
+        what += ", the highest of a declaration: 255 would be an owner, which takes over at once whatever preempt says"
+    else:
+        what += (
+            f": no two directors have the same one, and {first.name}, whose file comes first, is the preferred one from now on. "
+            f"If {director.name} is active now, give its file first"
+        )
+    place = director.pair.place if director.pair else Place(director.conf.file, 0)
+    return Remark(Effect.CLIENTS, place.file, place.line, what)
 
 
 def _compare(directors: Sequence[ImportedDirector], picked: Chosen, remarks: list[Remark]) -> None:
@@ -120,12 +154,16 @@ def _compare(directors: Sequence[ImportedDirector], picked: Chosen, remarks: lis
             if _anywhere(virtual, first) not in theirs:
                 what = f"virtual_server {virtual} is not the same in {other.conf.file}: a failover changes what clients find"
                 remarks.append(Remark(Effect.NOTE, virtual.place.file, virtual.place.line, what))
+        if other.conf.timeouts != first.conf.timeouts:
+            place = other.conf.timeouts_place or Place(other.conf.file, 0)
+            what = f"lvs_timeouts are not as in {first.conf.file}, which is followed: connections are forgotten at another time"
+            remarks.append(Remark(Effect.CLIENTS, place.file, place.line, what))
 
 
 def _anywhere(virtual: Virtual, director: ImportedDirector) -> tuple[object, ...]:
     """To compare: a director's own address is another one on the other."""
     address = "own" if virtual.address == director.address else virtual.address
-    servers = frozenset((s.address, s.port, s.weight, s.mode) for s in virtual.servers)
+    servers = frozenset((s.address, s.port, s.weight, s.mode, s.check) for s in virtual.servers)
     return (
         address,
         virtual.port,
@@ -133,92 +171,9 @@ def _anywhere(virtual: Virtual, director: ImportedDirector) -> tuple[object, ...
         virtual.scheduler,
         virtual.persistence,
         virtual.granularity,
+        virtual.alpha,
         servers,
     )
-
-
-# Terms
-
-
-def _vrrp(
-    directors: Sequence[ImportedDirector], picked: Chosen, secret: str, remarks: list[Remark], *, floats: bool
-) -> dict[str, Any]:
-    first = directors[0].pair
-    if first is None:
-        return {}
-    if not floats:
-        what = "nothing floats, so there is no VRRP until a virtual address or a gateway is declared"
-        remarks.append(Remark(Effect.NOTE, first.place.file, first.place.line, what))
-        return {"virtual_router_id": first.virtual_router_id}
-    for other in directors[1:]:
-        _must_agree(first, other.pair, other.conf, remarks)
-    said: dict[str, Any] = {"virtual_router_id": first.virtual_router_id, "version": first.version}
-    every = first.advertise_every if first.version == 3 else max(1.0, round(first.advertise_every))  # noqa: PLR2004 (VRRP's)
-    said["advertise_every"] = duration(every)
-    if secret:
-        said["password"] = {"file": secret}
-    if first.preempt:
-        said |= {"preempt": True, "preempt_delay": duration(first.preempt_delay)}
-    if first.announce_every:
-        said["announce_every"] = duration(first.announce_every)
-    if first.unicast:
-        said["unicast"] = True
-    _told_of_vrrp(directors, first, picked, remarks)
-    return said
-
-
-def _told_of_vrrp(directors: Sequence[ImportedDirector], first: Pair, picked: Chosen, remarks: list[Remark]) -> None:
-    place = first.place
-    if any(v.address in directors[0].conf.floating for v in picked.virtuals) and len(first.addresses) > 1:
-        what = (
-            "one floating address is advertised from now on and the others move along: directors that announce different lists "
-            "reject each other, so the passive one rests while the first deploy changes the active one"
-        )
-        remarks.append(Remark(Effect.NOTE, place.file, place.line, what))
-    if len(directors) > 1 and not all(d.conf.synchronised for d in directors):
-        what = "established connections are copied to the other director from now on (vrrp.synchronise_connections)"
-        remarks.append(Remark(Effect.NOTE, place.file, place.line, what))
-    known = {d.address for d in directors}
-    for peer in (p for p in first.peers if p not in known):
-        what = f"there is another director, {peer}, whose file was not given: with this declaration alone it would be a stranger"
-        remarks.append(Remark(Effect.CLIENTS, place.file, place.line, what))
-
-
-def _must_agree(first: Pair, other: Pair | None, conf: Conf, remarks: list[Remark]) -> None:
-    names = ("virtual_router_id", "version", "advertise_every", "password", "unicast")
-    differ = ["a vrrp_instance"] if other is None else [n for n in names if getattr(first, n) != getattr(other, n)]
-    if other and {i.ip for i, _, _ in first.addresses} != {i.ip for i, _, _ in other.addresses}:
-        differ.append("virtual_ipaddress")
-    if differ:
-        what = f"the directors differ in {', '.join(differ)}: they may both hold the addresses now; {first.place} is followed"
-        remarks.append(Remark(Effect.CLIENTS, conf.file, other.place.line if other else 0, what))
-
-
-def _password(directors: Sequence[ImportedDirector], remarks: list[Remark]) -> str | None:
-    pair = directors[0].pair
-    if pair is None or not pair.password:
-        return None
-    if pair.version == 3:  # noqa: PLR2004 (VRRP's version)
-        what = "VRRP 3 has no passwords, and keepalived does not send this one"
-        remarks.append(Remark(Effect.NOTE, pair.password_place.file, pair.password_place.line, what))
-        return None
-    if len(pair.password) > 8:  # noqa: PLR2004 (RFC 2338, 5.3.6)
-        what = f"auth_pass has {len(pair.password)} characters; VRRP carries 8 and keepalived cuts the rest: so does import"
-        remarks.append(Remark(Effect.NOTE, pair.password_place.file, pair.password_place.line, what))
-    if problem := password_problem(pair.password[:8]):
-        raise RequestError(
-            f"{pair.password_place}: {problem}", cure="give all directors another one first, then import"
-        )
-    return pair.password[:8]
-
-
-def _connections(conf: Conf) -> dict[str, Any]:
-    keys = {"tcp": "idle", "tcpfin": "closing", "udp": "udp"}
-    said: dict[str, Any] = {keys[k]: duration(v) for k, v in conf.timeouts.items() if k in keys and v}
-    idle = conf.timeouts.get("tcp", 0)
-    if 0 < idle <= 330:  # noqa: PLR2004 (what keepalive and keepalive_retry are together by default)
-        said |= {"keepalive": duration(max(1, idle // 3)), "keepalive_retry": duration(max(1, idle // 10))}
-    return said
 
 
 # Addresses

@@ -10,6 +10,7 @@ from typing import Any
 
 from cluster.errors import RequestError
 from cluster.keepalived_body import Checking, Conf, Effect, Remark, Served, Virtual
+from cluster.keepalived_conf import ConfError
 from cluster.units import duration
 from cluster.vocabulary import CLUSTERCHECK_PORT, MYSQL_PORT, Mode
 
@@ -69,7 +70,18 @@ def chosen(conf: Conf, only: Iterable[str], remarks: list[Remark]) -> Chosen:
             )
     mode = group[0].servers[0].mode
     ports = _with_one_port(group, mode, remarks)
+    _refuse_doubled(ports)
     return Chosen(ports, mode, _weights(ports, remarks))
+
+
+def _refuse_doubled(virtuals: Iterable[Virtual]) -> None:
+    there: dict[object, Virtual] = {}
+    for virtual in virtuals:
+        before = there.setdefault((virtual.address, virtual.port, virtual.protocol), virtual)
+        if before is not virtual:
+            raise ConfError(
+                virtual.place, f"virtual_server {virtual} is there already, at {before.place}", cure="keep one"
+            )
 
 
 def _unfit(virtual: Virtual) -> str | None:

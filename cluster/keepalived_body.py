@@ -9,7 +9,7 @@ from enum import IntEnum
 from ipaddress import IPv4Address, IPv4Interface
 from typing import TypeVar
 
-from cluster.keepalived_conf import ConfError, Place, Statement, printable
+from cluster.keepalived_conf import ConfError, Place, Statement, printable, shown
 from cluster.remarks import Known
 from cluster.vocabulary import Mode
 
@@ -118,6 +118,7 @@ class Conf:
     file: str
     router_id: str = ""
     timeouts: Mapping[str, int] = field(default_factory=dict)
+    timeouts_place: Place | None = None
     synchronised: bool = False
     pairs: list[Pair] = field(default_factory=list)
     virtuals: list[Virtual] = field(default_factory=list)
@@ -134,8 +135,11 @@ class Conf:
 class Body:
     """The statements of a block: those that are asked for are read, the rest is told."""
 
-    def __init__(self, conf: Conf, statements: Iterable[Statement], known: Mapping[str, Known]) -> None:
-        self._conf, self._statements, self._known = conf, list(statements), known
+    def __init__(
+        self, conf: Conf, statements: Iterable[Statement], known: Mapping[str, Known], *, secret: bool = False
+    ) -> None:
+        """`secret`: of what stands there nothing is told but keywords that are known."""
+        self._conf, self._statements, self._known, self._secret = conf, list(statements), known, secret
         self._read: set[int] = set()
 
     def all(self, *names: str) -> list[Statement]:
@@ -143,8 +147,17 @@ class Body:
         self._read |= {id(s) for s in found}
         return found
 
-    def blocks(self, name: str) -> list[Statement]:
-        return [s for s in self.all(name) if s.body is not None]
+    def blocks(self, *names: str) -> list[Statement]:
+        """Raises ConfError for one without a block: all that it says would be lost."""
+        found = self.all(*names)
+        for statement in found:
+            if statement.body is None:
+                raise ConfError(
+                    statement.place,
+                    f'"{statement.keyword}" has no block',
+                    cure="what belongs to it stands between { and }, of which the first is on that line or the next one",
+                )
+        return found
 
     def last(self, *names: str) -> Statement | None:
         return next(reversed(self.all(*names)), None)
@@ -160,16 +173,17 @@ class Body:
         if len(statement.words) < 2:  # noqa: PLR2004 (keyword and value)
             raise ConfError(statement.place, f"{statement.keyword} has no value")
         if ignored := statement.words[2:]:
+            what = "what stands" if self._secret else f'"{shown(ignored)}"'
             self._conf.tell(
                 statement.place,
                 Effect.NOTE,
-                f'"{" ".join(ignored)}" after {statement.keyword} is on the same line: keepalived ignores it, and so does import',
+                f"{what} after {statement.keyword} is on the same line: keepalived ignores it, and so does import",
             )
         return statement.words[1]
 
-    def number(self, kind: type[_N], default: _N, *names: str) -> _N:
+    def number(self, kind: type[_N], default: _N, *names: str, most: int | None = None) -> _N:
         value = self.text(*names)
-        return default if value is None else as_number(kind, value, self.last(*names))
+        return default if value is None else as_number(kind, value, self.last(*names), most=most)
 
     def tell_rest(self) -> None:
         for statement in self._statements:
@@ -177,23 +191,27 @@ class Body:
                 continue
             known = self._known.get(statement.keyword)
             if known is None:
-                self._conf.tell(
-                    statement.place, Effect.LOST, f"{statement} is not known to import, and not carried over"
-                )
+                what = "a line that is not shown" if self._secret else str(statement)
+                self._conf.tell(statement.place, Effect.LOST, f"{what} is not known to import, and not carried over")
             elif known.what:
-                self._conf.tell(statement.place, Effect(known.effect), f"{_redacted(statement)}: {known.what}")
+                what = statement.keyword if self._secret else str(statement)
+                self._conf.tell(statement.place, Effect(known.effect), f"{what}: {known.what}")
 
 
-def _redacted(statement: Statement) -> str:
-    return statement.keyword if "pass" in statement.keyword else str(statement)
+MOST = 65535
+"""Of a port, and of a weight (keepalived.conf(5))."""
 
 
-def as_number(kind: type[_N], value: str, statement: Statement | None) -> _N:
+def as_number(kind: type[_N], value: str, statement: Statement | None, *, most: int | None = None) -> _N:
+    """Raises ConfError. `most`: from 0 to that."""
+    place, keyword = (statement.place, statement.keyword) if statement else (Place("", 0), "")
     try:
-        return kind(value)
+        number = kind(value)
     except ValueError:
-        place, keyword = (statement.place, statement.keyword) if statement else (Place("", 0), "")
         raise ConfError(place, f'{keyword}: "{value}" is no number') from None
+    if most is not None and not 0 <= number <= most:
+        raise ConfError(place, f"{keyword}: {value} is not one of 0 to {most}")
+    return number
 
 
 def address_of(text: str, place: Place) -> IPv4Address | None:

@@ -8,7 +8,7 @@ cannot be known.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cluster.errors import RequestError
@@ -33,6 +33,14 @@ class Place:
         return f"{self.file}:{self.line}"
 
 
+def shown(words: Sequence[str]) -> str:
+    """What may be read by others: nothing that follows a word like auth_pass, however that is spelt."""
+    for at, word in enumerate(words, start=1):
+        if "pass" in word.lower() and words[at:]:
+            return " ".join([*words[:at], "…"])
+    return " ".join(words)
+
+
 class ConfError(RequestError):
     """A keepalived.conf that cannot be read, with the place."""
 
@@ -54,7 +62,7 @@ class Statement:
         return self.words[0]
 
     def __str__(self) -> str:
-        return " ".join(self.words)
+        return shown(self.words)
 
 
 def parse(text: str, file: str, load: Load, instance: str = "") -> tuple[Statement, ...]:
@@ -68,10 +76,18 @@ def parse(text: str, file: str, load: Load, instance: str = "") -> tuple[Stateme
     return builder.finish()
 
 
-def instances(texts: Iterable[str]) -> tuple[str, ...]:
-    """The names that lines are meant for (@name, @^name): each is a director that reads the same file in its own way."""
-    found = (name for text in texts for name in re.findall(r"^\s*@\^?([^\s{}]+)", text, re.MULTILINE))
-    return tuple(dict.fromkeys(found))
+def instances(text: str, file: str, load: Load) -> tuple[str, ...]:
+    """The names that lines are meant for (@name, @^name): each is a director that reads the same file in its own way.
+
+    Also in what is included, and in what only one of them includes. Raises ConfError.
+    """
+    found = [""]
+    for name in found:
+        lines = _Lines(load, name)
+        for _ in lines.of(text, file):
+            pass
+        found += [each for each in lines.named if each not in found]
+    return tuple(found[1:])
 
 
 # Lines
@@ -92,6 +108,8 @@ class _Lines:
     instance: str
     defined: dict[str, str] = field(default_factory=lambda: {"_HASH": "#", "_BANG": "!"})
     inside: list[str] = field(default_factory=list)
+    named: dict[str, None] = field(default_factory=dict)
+    """Those that lines are meant for, in their order."""
 
     def of(self, text: str, file: str) -> Iterator[tuple[Place, str]]:
         if file in self.inside or len(self.inside) > _DEEPEST:
@@ -105,6 +123,7 @@ class _Lines:
         if depth > _DEEPEST:
             raise ConfError(place, "a definition stands for itself")
         if condition := _CONDITION.fullmatch(line):
+            self.named[condition[2]] = None
             wanted = (condition[2] == self.instance) is not bool(condition[1])
             if wanted:
                 yield from self._line(place, condition[3], depth + 1)
@@ -252,7 +271,7 @@ class _Builder:
             innermost = self._stack[-1]
             raise ConfError(
                 innermost.place,
-                f'the block of "{_shown(innermost.words)}" begins here and is closed nowhere: a }} is missing',
+                f'the block of "{self._shown(innermost)}" begins here and is closed nowhere: a }} is missing',
                 cure="close it; keepalived would guess",
             )
         return tuple(self._stack[0].body)
@@ -278,17 +297,17 @@ class _Builder:
         if len(self._stack) > 1 and misplaced:
             raise ConfError(
                 place,
-                f'"{_shown(words)}" begins inside of "{_shown(around.words)}" (line {around.place.line}): '
+                f'"{shown(words)}" begins inside of "{self._shown(around)}" (line {around.place.line}): '
                 "a } is missing before it",
                 cure=f'close the block that begins on line {around.place.line}, and count the "}}" up to line {place.line}',
             )
+
+    def _shown(self, block: _Open) -> str:
+        inside = any(each.words[:1] == ("authentication",) for each in self._stack if each is not block)
+        return "authentication { …" if inside else shown(block.words)
 
     def _close(self, place: Place) -> None:
         if len(self._stack) == 1:
             raise ConfError(place, "a } too many: no block is open here", cure="a block was closed too early above")
         done = self._stack.pop()
         self._stack[-1].body.append(Statement(done.words, done.place, tuple(done.body)))
-
-
-def _shown(words: Sequence[str]) -> str:
-    return " ".join(words)

@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import TypeVar
 
-from cluster.keepalived_body import Body, Checking, Conf, Effect, Served, Virtual, address_of, as_number
+from cluster.keepalived_body import MOST, Body, Checking, Conf, Effect, Served, Virtual, address_of, as_number
 from cluster.keepalived_conf import ConfError, Place, Statement
 from cluster.remarks import IN_CHECKER, IN_SERVER, IN_VIRTUAL
 from cluster.vocabulary import SCHEDULERS, Mode
 
 _N = TypeVar("_N", int, float)
+
+
+_PERSISTENT = 360
+"""Seconds, where persistence_timeout names none (IPVS_SVC_PERSISTENT_TIMEOUT)."""
 
 
 def virtuals(conf: Conf, block: Statement, groups: Mapping[str, Statement]) -> list[Virtual]:
@@ -19,12 +23,14 @@ def virtuals(conf: Conf, block: Statement, groups: Mapping[str, Statement]) -> l
         return []
     body = Body(conf, block.body or (), IN_VIRTUAL)
     protocol = _protocol(conf, block, body)
-    mode = _mode(body, Mode.NAT)
+    mode = _mode(conf, body, Mode.NAT)
     timeout = body.last("persistence_timeout")
     granularity = body.text("persistence_granularity")
     persistence = None
     if timeout:
-        persistence = as_number(int, timeout.words[1], timeout) if len(timeout.words) > 1 else 360
+        persistence = as_number(int, timeout.words[1], timeout) if len(timeout.words) > 1 else _PERSISTENT
+    elif granularity:
+        persistence = _PERSISTENT  # pgr_handler in keepalived's check/check_parser.c
     mask = address_of(granularity, block.place) if granularity else IPv4Address("255.255.255.255")
     scheduler = _scheduler(conf, block, body)
     alpha = body.flag("alpha")
@@ -48,6 +54,14 @@ def _places(conf: Conf, block: Statement, groups: Mapping[str, Statement]) -> li
         if name not in groups:
             raise ConfError(block.place, f"there is no virtual_server_group {name}")
         found = [_place(conf, each, not_served) for each in groups[name].body or ()]
+        # vs_iseq in keepalived's check/ipwrapper.c: one with a group and one without are never the same.
+        if any(found):
+            what = (
+                f"virtual_server group {name}: to keepalived a plain service is never that of a group. The deploy that replaces "
+                "this file takes each of its services out of the kernel's table and puts it in anew: connections are cut, "
+                "and for a moment new ones are refused"
+            )
+            conf.tell(block.place, Effect.CLIENTS, what)
         return [(address, port, name) for one in found for address, port in one]
     return [(address, port, "") for address, port in _place(conf, block, not_served, skip=1)]
 
@@ -64,7 +78,7 @@ def _place(conf: Conf, statement: Statement, not_served: str, skip: int = 0) -> 
     elif not rest or rest[0] == "0":
         conf.tell(statement.place, Effect.CLIENTS, f"{what}: all ports of an address; {not_served}")
     else:
-        port = as_number(int, rest[0], statement)
+        port = as_number(int, rest[0], statement, most=MOST)
         return [(address, port) for address in _range(first, statement.place)]
     return []
 
@@ -102,18 +116,27 @@ def _protocol(conf: Conf, block: Statement, body: Body) -> str:
     return protocol.lower()
 
 
-def _mode(body: Body, default: Mode) -> Mode:
+def _mode(conf: Conf, body: Body, default: Mode) -> Mode:
     statement = body.last("lb_kind", "lvs_method")
     if statement is None or len(statement.words) < 2:  # noqa: PLR2004 (keyword and value)
         return default
     try:
-        return Mode.of(statement.words[1])
+        mode = Mode.of(statement.words[1])
     except ValueError:
         raise ConfError(
             statement.place,
             f"{statement}: no forwarding method; keepalived would take NAT",
             cure="write DR, TUN or NAT",
         ) from None
+    match statement.words[2:]:
+        case () | ("type", "ipip"):
+            pass
+        case ("type", *_) if mode is Mode.TUN:
+            what = f"{statement}: servers are to take tunnelled packets out of IPIP from now on, which is all that lbctl knows"
+            conf.tell(statement.place, Effect.CLIENTS, what)
+        case ignored:
+            conf.tell(statement.place, Effect.NOTE, f"{statement}: {' '.join(ignored)} is not carried over")
+    return mode
 
 
 def _scheduler(conf: Conf, block: Statement, body: Body) -> str:
@@ -145,14 +168,14 @@ def _served(conf: Conf, block: Statement, mode: Mode, inherited: _Times) -> Serv
     if address is None:
         conf.tell(block.place, Effect.CLIENTS, f"{block}: IPv6 servers get nothing")
         return None
-    port = as_number(int, block.words[2], block) if len(block.words) > 2 else 0  # noqa: PLR2004 (as above)
+    port = as_number(int, block.words[2], block, most=MOST) if len(block.words) > 2 else 0  # noqa: PLR2004 (as above)
     body = Body(conf, block.body or (), IN_SERVER)
     own = _Times(body, inherited)
     served = Served(
         address,
         port,
-        body.number(int, 1, "weight"),
-        _mode(body, mode),
+        body.number(int, 1, "weight", most=MOST),
+        _mode(conf, body, mode),
         _checking(conf, block, body, own, port),
         block.place,
     )
@@ -185,7 +208,7 @@ def _checking(conf: Conf, block: Statement, body: Body, times: _Times, port: int
     own = _Times(inner, times)
     checking = Checking(
         kind={"HTTP_GET": "http", "TCP_CHECK": "tcp"}.get(first.keyword, first.keyword),
-        port=inner.number(int, port, "connect_port"),
+        port=inner.number(int, port, "connect_port", most=MOST),
         path=_path(conf, first, inner) if http else "/",
         every=own.get(float, 60.0, "delay_loop"),
         timeout=own.get(float, 5.0, "connect_timeout"),

@@ -30,6 +30,7 @@ def _globals(conf: Conf, block: Statement, version: int) -> int:
     conf.router_id = body.text("router_id", "lvs_id") or conf.router_id
     version = body.number(int, version, "vrrp_version")
     if timeouts := body.last("lvs_timeouts"):
+        conf.timeouts_place = timeouts.place
         pairs = zip(timeouts.words[1::2], timeouts.words[2::2], strict=False)
         conf.timeouts = {name: as_number(int, value, timeouts) for name, value in pairs}
     if daemon := body.last("lvs_sync_daemon"):

@@ -1,6 +1,6 @@
 """vrrp_instance of a hand-made keepalived.conf (keepalived.conf(5), VRRP instance)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Interface
 
 from cluster.keepalived_body import Body, Conf, Effect, Pair, address_of
@@ -46,7 +46,7 @@ def pair(conf: Conf, block: Statement, version: int) -> Pair:
         addresses=tuple(_floating(conf, body, interface)),
         place=block.place,
     )
-    for tracked in body.all("track_interface"):
+    for tracked in body.blocks("track_interface"):
         _tracked(conf, tracked, interface)
     body.tell_rest()
     return found
@@ -55,7 +55,7 @@ def pair(conf: Conf, block: Statement, version: int) -> Pair:
 def _password(conf: Conf, body: Body) -> tuple[str | None, Place | None]:
     password, place = None, None
     for block in body.blocks("authentication"):
-        inner = Body(conf, block.body or (), {})
+        inner = Body(conf, block.body or (), {}, secret=True)
         kind = inner.text("auth_type")
         place = said.place if (said := inner.last("auth_pass")) else place
         password = inner.text("auth_pass")
@@ -74,7 +74,7 @@ def _tracked(conf: Conf, tracked: Statement, own: str) -> None:
 
 
 def _floating(conf: Conf, body: Body, own: str) -> Iterator[tuple[IPv4Interface, str, Place]]:
-    lists = [*body.all("virtual_ipaddress"), *body.all("virtual_ipaddress_excluded")]
+    lists = [*body.blocks("virtual_ipaddress"), *body.blocks("virtual_ipaddress_excluded")]
     for each in (s for statement in lists for s in statement.body or ()):
         first, options = each.words[0], each.words[1:]
         if ":" in first:
@@ -84,10 +84,20 @@ def _floating(conf: Conf, body: Body, own: str) -> Iterator[tuple[IPv4Interface,
             interface = IPv4Interface(first)
         except ValueError:
             raise ConfError(each.place, f'"{first}" is no address') from None
-        pairs = dict(zip(options[::2], options[1::2], strict=False))
-        device = pairs.pop("dev", own)
+        said = dict(_options(options))
+        device = said.pop("dev", "") or own
         if device != own:
             conf.tell(each.place, Effect.CLIENTS, f"{first} is on {device}; lbctl puts all that floats on {own}")
-        for option in set(pairs) - {"brd", "broadcast"}:
-            conf.tell(each.place, Effect.NOTE, f"{first}: {option} {pairs[option]} is not carried over")
+        for option in said.keys() - {"brd", "broadcast"}:
+            conf.tell(each.place, Effect.NOTE, f"{first}: {f'{option} {said[option]}'.strip()} is not carried over")
         yield interface, device, each.place
+
+
+_WITH_A_VALUE = {"dev", "brd", "broadcast", "scope", "label", "peer", "track_group", "preferred_lft", "metric"}
+"""Of what may follow an address (keepalived.conf(5), virtual_ipaddress); all else stands for itself: no_track, home, …"""
+
+
+def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    rest = iter(words)
+    for word in rest:
+        yield word, next(rest, "") if word in _WITH_A_VALUE else ""

@@ -80,7 +80,7 @@ class Leftovers:
         """A line for each, for people."""
         return (
             *(f"remove {service} from the kernel's table, which a trial left" for service in self.services),
-            *(f"remove {a.address}/32 from {a.device}, which a trial left" for a in self.addresses),
+            *(f"remove {a.address}/{a.length} from {a.device}, which a trial left" for a in self.addresses),
         )
 
 
@@ -93,8 +93,10 @@ def leftovers(declaration: Declaration, director: str, seen: HostState) -> Lefto
         return Leftovers()
     floating = set(floating_addresses(declaration))
     served = {(e.address, e.port, e.protocol) for e in places(declaration, director)}
+    held = (a for a in seen.addresses | seen.wider if a.address in floating)
     return Leftovers(
-        tuple(sorted((a for a in seen.addresses if a.address in floating), key=lambda a: (a.device, a.address))),
+        # Typed by hand, with any length. None can be the host's own: cluster.rules wants those of VIPs to be free.
+        tuple(sorted(held, key=lambda a: (a.device, a.address, a.length))),
         tuple(
             service.endpoint
             for service in seen.services
@@ -114,6 +116,7 @@ def cleared(seen: HostState, left: Leftovers) -> HostState:
     return replace(
         seen,
         addresses=seen.addresses - set(left.addresses),
+        wider=seen.wider - set(left.addresses),
         local=seen.local - {address.address for address in left.addresses},
         services=tuple(service for service in seen.services if service.endpoint not in left.services),
     )
@@ -123,13 +126,19 @@ def cleared(seen: HostState, left: Leftovers) -> HostState:
 
 
 def refuse(declaration: Declaration, director: str, seen: Mapping[str, HostState | None]) -> None:
-    """Raises HostError if the director cannot be asked, RefusedError if keepalived serves these addresses, or would."""
+    """Raises HostError if a director cannot be asked, RefusedError if keepalived serves these addresses, or would.
+
+    One that cannot be asked may well serve: SSH is not the way of clients.
+    """
     for name in declaration.director:
         state = seen.get(name)
+        if state is None and name == director:
+            raise HostError(f"{name} cannot be asked; nothing was changed")
         if state is None:
-            if name == director:
-                raise HostError(f"{name} cannot be asked; nothing was changed")
-            continue
+            raise HostError(
+                f"{name} cannot be asked, and may hold the addresses that a trial on {director} would take; nothing was changed",
+                cure=f"repair the way to {name}; one that is gone for good is taken out of the declaration",
+            )
         if _runs(state) or KEEPALIVED_CONF in state.files:
             verb = "runs" if _runs(state) else "is configured"
             raise RefusedError(

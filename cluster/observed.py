@@ -12,7 +12,7 @@ from cluster.errors import HostError
 from cluster.history import SeenLock
 from cluster.keepalived import Endpoint
 from cluster.listening import SeenBind, SeenListener, bind, ipv4_end, listeners
-from cluster.parts import Address, Chain, Route, Rule
+from cluster.parts import SINGLE, Address, Chain, Route, Rule
 from cluster.vocabulary import BootFiles, Mode
 
 
@@ -116,6 +116,8 @@ class HostState:
     modules: frozenset[str] = frozenset()
     links: Mapping[str, SeenLink] = field(default_factory=dict)
     addresses: frozenset[Address] = frozenset()
+    wider: frozenset[Address] = frozenset()
+    """Those with the length of their network: the host's own, and what others than lbctl let float. Nothing of ours."""
     rules: tuple[Rule, ...] = ()
     routes: frozenset[Route] = frozenset()
     chains: tuple[Chain, ...] = ()
@@ -144,6 +146,8 @@ class HostState:
     established: tuple[Connection, ...] = ()
     """Established connections to this server's services, and those about to be."""
 
+    daemon_args: str = ""
+    """Directors: what keepalived is started with (`cluster.parts.DAEMON_ARGS`)."""
     lock: SeenLock | None = None
     """Directors: the cluster's lock, if somebody holds it."""
     history: tuple[str, ...] = ()
@@ -151,7 +155,8 @@ class HostState:
 
     def holds(self, address: IPv4Address) -> bool:
         """Whether any device but a silent one of a real server has the address."""
-        return any(a.address == address and a.device not in {"dummy0", "tunl0", "lo"} for a in self.addresses)
+        on = (a.device for held in (self.addresses, self.wider) for a in held if a.address == address)
+        return any(device not in {"dummy0", "tunl0", "lo"} for device in on)
 
     @property
     def modes(self) -> frozenset[Mode]:
@@ -207,6 +212,8 @@ def _state(sections: Mapping[str, list[str]]) -> HostState:
 
     links, rules, routes = _trees("\n".join(sections["network"]))
     units = _units(sections.get("units", []), {w[0]: w[1:] for w in words("revisions") if len(w) > 1})
+    inet = [(link["ifname"], i) for link in links for i in link.get("addr_info", ()) if i["family"] == "inet"]
+    held = frozenset(Address(device, IPv4Address(i["local"]), i["prefixlen"]) for device, i in inet)
     networkd = units.get(NETWORKD)
     network_file = next((w[1] for w in words("boot") if w[0] == "networkd"), "") if networkd and networkd.active else ""
     ifupdown = BootFiles.IFUPDOWN if ["ifupdown"] in words("boot") else None
@@ -221,12 +228,8 @@ def _state(sections: Mapping[str, list[str]]) -> HostState:
         users=frozenset(w[0] for w in words("users")),
         modules=frozenset(w[0] for w in words("modules")),
         links={link["ifname"]: _link(link) for link in links},
-        addresses=frozenset(
-            Address(link["ifname"], IPv4Address(info["local"]))
-            for link in links
-            for info in link.get("addr_info", ())
-            if info["family"] == "inet" and info["prefixlen"] == 32  # noqa: PLR2004 (/32: a single address)
-        ),
+        addresses=frozenset(address for address in held if address.length == SINGLE),
+        wider=frozenset(address for address in held if address.length != SINGLE),
         rules=tuple(_rule(rule) for rule in rules),
         routes=frozenset(_route(route) for route in routes if _is_ours(route)),
         chains=_chains(sections.get("chains", [])),
@@ -236,12 +239,7 @@ def _state(sections: Mapping[str, list[str]]) -> HostState:
         galera={w[0]: w[1] for w in words("galera") if len(w) > 1},
         listeners=listeners(words("listening")) if "listening" in sections else None,
         bind=bind(sections.get("bind", [])),
-        local=frozenset(
-            IPv4Address(info["local"])
-            for link in links
-            for info in link.get("addr_info", ())
-            if info["family"] == "inet"
-        ),
+        local=frozenset(address.address for address in held),
         services=ipvs_table(sections.get("ipvs", []), _seconds(words("persistence"))),
         boot_files=BootFiles.NETWORKD if network_file else ifupdown,
         network_file=network_file,
@@ -249,6 +247,7 @@ def _state(sections: Mapping[str, list[str]]) -> HostState:
         later=tuple(map(_foreign_line, sections.get("later", []))),
         records="there" in "".join(sections.get("records", [])),
         established=_established(words("established")),
+        daemon_args=next(reversed(sections.get("daemon-args", [])), "").partition("=")[2].strip(),
         lock=next((SeenLock.read(line) for line in sections.get("cluster-lock", []) if line.strip()), None),
         history=tuple(sections.get("history", [])),
     )

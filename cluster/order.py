@@ -1,5 +1,6 @@
 """Who goes when, and what must hold before: pure decisions about the directors' turn."""
 
+import re
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address
 
@@ -7,7 +8,7 @@ from cluster.declaration import Declaration
 from cluster.footprint import table
 from cluster.keepalived import Endpoint, endpoints, floating_addresses
 from cluster.observed import HostState
-from cluster.parts import Thing
+from cluster.parts import DAEMON_ARGS, KEEPALIVED_CONF, Thing
 from cluster.table import drift
 from cluster.vocabulary import ROUTING_TABLE, SEED_ROUTING_TABLE, Mode, ReturnPath
 
@@ -34,6 +35,20 @@ def turns(declaration: Declaration, seen: Mapping[str, HostState], contract: str
         return not (name in seen and runs_keepalived(seen[name])), (name in active) is not active_first
 
     return tuple(sorted(preferred, key=place))
+
+
+_FILE = re.compile(r"(?<![^\s\"'])(?:-[A-Za-z]*f\s*|--use-file[=\s]\s*)([!#-&(-~]+)")
+"""keepalived(8), -f, also behind other letters; the last one counts."""
+
+
+def reads_another_file(director: HostState) -> str | None:
+    """Why this director must not be changed: keepalived is told to read another file than ours; None where it is not.
+
+    A reload reads that one again, and all that is seen of ours would be taken for what runs: with another list of addresses than
+    its peer's it would go on, and both would hold them.
+    """
+    file = next(reversed(_FILE.findall(director.daemon_args)), KEEPALIVED_CONF)
+    return f"its keepalived is told to read {file} (DAEMON_ARGS in {DAEMON_ARGS})" if file != KEEPALIVED_CONF else None
 
 
 def runs_keepalived(seen: HostState) -> bool:
@@ -68,6 +83,8 @@ def parted(declaration: Declaration, name: str, seen: Seen, contract: str) -> st
     as it was. (One that does not run yet starts beside one that cannot be asked: whether that runs is not known either.)
     """
     me = seen.get(name)
+    if me and (why := reads_another_file(me)):
+        return why
     if me is None or not floating_addresses(declaration) or _terms(me) == contract:
         return None
     active = is_active(declaration, me)

@@ -73,6 +73,10 @@ class File:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
+SINGLE = 32
+"""Bits of an address that is no network's, too."""
+
+
 @dataclass(frozen=True)
 class Link:
     """A network device that must exist and be up. `kind` "dummy" is created; "ipip" comes with its module."""
@@ -83,10 +87,11 @@ class Link:
 
 @dataclass(frozen=True)
 class Address:
-    """A /32 on a device."""
+    """An address on a device. All of ours are single ones; keepalived and people also give one the length of its network."""
 
     device: str
     address: IPv4Address
+    length: int = SINGLE
 
 
 @dataclass(frozen=True)
@@ -192,6 +197,9 @@ class Part:
 Footprint = tuple[Part, ...]
 """Parts in the order of `Thing`, at most one of each."""
 
+
+DAEMON_ARGS = "/etc/default/keepalived"
+"""Where Debian's unit of keepalived finds DAEMON_ARGS, which ours hands on."""
 
 KEEPALIVED_CONF = "/etc/keepalived/keepalived.conf"
 """What keepalived reads."""

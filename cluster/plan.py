@@ -38,8 +38,17 @@ from cluster.interfaces import Clash, clashes
 from cluster.keepalived import Endpoint
 from cluster.manual import Leftovers, cleared, leftovers
 from cluster.observed import HostState
-from cluster.order import first_to_float, is_active, not_open, only_choices, runs_keepalived, standing_down, turns
-from cluster.parts import Thing
+from cluster.order import (
+    first_to_float,
+    is_active,
+    not_open,
+    only_choices,
+    reads_another_file,
+    runs_keepalived,
+    standing_down,
+    turns,
+)
+from cluster.parts import DAEMON_ARGS, KEEPALIVED_CONF, Thing
 from cluster.still_used import clung_to, ends_with_its_place, modes_now, modes_to_keep, takes_over_early, way_back
 from cluster.vocabulary import Mode, Role
 
@@ -79,6 +88,11 @@ STOP = (
     ),
 )
 """What a passive director does while what peers must agree on changes."""
+
+OWN_FILE = (
+    f"put what that file says into {KEEPALIVED_CONF}, name no file in {DAEMON_ARGS}, and restart keepalived there: on the "
+    "passive director first, and on the active one when its connections may end"
+)
 
 OUT_OF_ROTATION = "a server that would refuse may be taken out of rotation first: weight = 0 in the declaration"
 
@@ -304,6 +318,10 @@ class _Planner:
         directors, servers = ({n: seen.get(n) for n in self.blueprint.group(role)} for role in Role)
         if steps and (moves := moves_in_use(self.blueprint.declaration, directors, servers, self.in_use)):
             return dict.fromkeys(self.blueprint.declaration.director, moves[0]), moves[1]
+        changed = {name for step in steps if step.work is Work.CONFIGURE for name in step.changes}
+        told = {n: why for n in changed if (state := seen.get(n)) and (why := reads_another_file(state))}
+        if told:
+            return told, OWN_FILE
         found = dict(self.unfit(steps, seen))
         return found, OUT_OF_ROTATION if found else ""
 

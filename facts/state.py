@@ -11,7 +11,7 @@ from pyinfra.api.exceptions import FactProcessError
 from cluster.footprint import GUARD, WHOSE
 from cluster.kit import LAST
 from cluster.observed import NETWORKD, BusyError, HostState, UnreadableStateError, parse
-from cluster.parts import LOCK, RECORDS, proc_path, staged_path
+from cluster.parts import DAEMON_ARGS, LOCK, RECORDS, proc_path, staged_path
 from cluster.question import Question
 from facts import kept
 from facts.environment import ENVIRONMENT
@@ -203,7 +203,7 @@ def _read(asked: Question) -> str:
     if asked.units:
         wanted += ["'#revisions'", *(quote(f"/run/lbctl/{unit}") for unit in asked.units)]
     if asked.director:
-        wanted += ["'#ipvs'", "/proc/net/ip_vs"]
+        wanted += ["'#ipvs'", "/proc/net/ip_vs", "'#daemon-args'", DAEMON_ARGS]
     if asked.ports:
         wanted += ["'#listening'", "/proc/net/tcp", "/proc/net/tcp6"]
     ports = " ".join(f"{port:04X} {port}" for port in asked.ports)
@@ -230,6 +230,7 @@ function said(f, l, n,   w) {
   }
   else if (s == "#users") { split(l, w, ":"); if (w[1] in user) print w[1] }
   else if (s == "#interfaces") { if (l ~ INTERFACES) print f ":" n ":" l }
+  else if (s == "#daemon-args") { if (l ~ /^[ \t]*DAEMON_ARGS=/) print l }
   else if (s == "#later") { if (l ~ /^[ \t]*[^ \t#;].*=/) print f ":" n ":" l }
   else if (s == "#revisions") { if (n == 1) { split(l, w, " "); first = w[1] } else if (n == 2) second = l }
   else if (s == "#listening") {

@@ -17,11 +17,14 @@ from operations.thing import Commands, fails_alone, settled
 _BEGIN = "set -eu; export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
 _ANNOUNCED = 2
 """Announcements of an address, for who remembers it elsewhere."""
+_ASKED = 2
+"""Questions on the network whether somebody has an address, and seconds for the answers."""
 
 
 def start_script(lines: Sequence[str], ours: Iterable[Endpoint], addresses: Iterable[IPv4Address], device: str) -> str:
     """The table first, then the addresses: nobody is refused between them. What was there of our services goes."""
-    script = _BEGIN + _table(lines, ours)
+    addresses = tuple(addresses)
+    script = _BEGIN + _free(addresses, device) + _table(lines, ours)
     for address in addresses:
         # Without arping a client that remembers the address elsewhere finds it after a while.
         script += (
@@ -29,6 +32,20 @@ def start_script(lines: Sequence[str], ours: Iterable[Endpoint], addresses: Iter
             f"! command -v arping >/dev/null || arping -q -A -c {_ANNOUNCED} -w {_ANNOUNCED} -I {device} {address} || :\n"
         )
     return script
+
+
+def _free(addresses: Iterable[IPv4Address], device: str) -> str:
+    """Stops where another host answers for one of these addresses: a director that is not declared, or anything else.
+
+    By iputils' arping (arping(8), -D: exit status 1 where there is an answer); that of another package would say the opposite.
+    """
+    return "".join(
+        f"if arping -V 2>/dev/null | grep -q iputils && ! ip -o addr show dev {device} to {address} | grep -q .; then\n"
+        f"  s=0; arping -q -D -c {_ASKED} -w {_ASKED} -I {device} {address} >/dev/null 2>&1 || s=$?\n"
+        f"  [ $s -ne 1 ] || {{ echo '{address} is on another host already; nothing was changed here' >&2; exit 1; }}\n"
+        "fi\n"
+        for address in addresses
+    )
 
 
 def restore_script(lines: Sequence[str], ours: Iterable[Endpoint]) -> str:
@@ -44,7 +61,7 @@ def clear_script(left: Leftovers) -> str:
     """Addresses first: nobody is to find one that nothing is behind."""
     script = _BEGIN
     for a in left.addresses:
-        script += f"ip addr del {a.address}/32 dev {a.device}\n"
+        script += f"ip addr del {a.address}/{a.length} dev {a.device}\n"
     for place in left.services:
         script += f"ipvsadm -D {_named(place)}\n"
     return script

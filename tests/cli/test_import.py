@@ -52,6 +52,46 @@ def test_one_file_for_two_directors(lbctl: Lbctl) -> None:
     assert '[director.right]\naddress = "203.0.113.6"' in declaration
 
 
+def test_lines_for_one_director_in_what_is_included(lbctl: Lbctl, tmp_path: Path) -> None:
+    (tmp_path / "both.conf").write_text((FOLDER / "conditional.conf").read_text())
+    (tmp_path / "keepalived.conf").write_text("include both.conf\n")
+    done = lbctl("import", tmp_path / "keepalived.conf", "--json")
+    assert done.exit_code == 0, done.output
+    declaration = json.loads(done.stdout)["declaration"]
+    assert '[director.left]\naddress = "203.0.113.4"' in declaration
+    assert '[director.right]\naddress = "203.0.113.6"' in declaration
+
+
+def test_lines_for_all_others(lbctl: Lbctl, tmp_path: Path) -> None:
+    file = tmp_path / "keepalived.conf"
+    file.write_text((FOLDER / "conditional.conf").read_text().replace("@right", "@^left").replace("@^right", "@left"))
+    done = lbctl("import", file, "--json")
+    assert done.exit_code == 0, done.output
+    assert "read as left does: lines for others are left out" in done.stdout
+    done = lbctl("import", file, "--director", "left=203.0.113.4", "--director", "right=203.0.113.6", "--json")
+    assert "lines for others are left out" not in done.stdout
+
+
+def test_two_files_with_lines_for_single_directors(lbctl: Lbctl, tmp_path: Path) -> None:
+    """The same file from both machines: each is read as its own director does."""
+    files = tmp_path / "1.conf", tmp_path / "2.conf"
+    for file in files:
+        file.write_text((FOLDER / "conditional.conf").read_text())
+    done = lbctl("import", *files, "--json")
+    assert done.exit_code == 2, done.output
+    assert "these files have lines for @left and @right, and whose file each one is is not said" in done.stderr
+    named = ("--director", "left=203.0.113.4", "--director", "right=203.0.113.6")
+    done = lbctl("import", *files, *named, "--json")
+    assert done.exit_code == 0, done.output
+    declaration = json.loads(done.stdout)["declaration"]
+    assert '[director.left]\naddress = "203.0.113.4"\ninterface = "eth0"\npriority = 110' in declaration
+    assert '[director.right]\naddress = "203.0.113.6"\ninterface = "eth0"\npriority = 100' in declaration
+    other = ("--director", "left=203.0.113.4", "--director", "lb2=203.0.113.6")
+    done = lbctl("import", *files, *other, "--json")
+    assert done.exit_code == 2
+    assert "lines for @right, and no --director of that name" in done.stderr
+
+
 def test_includes(lbctl: Lbctl, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(FOLDER.parent)
     done = lbctl("import", "imported/included.conf", "--director", "lb1=192.0.2.3", "--json")
@@ -71,6 +111,25 @@ def test_a_file_that_is_there_stays(lbctl: Lbctl, tmp_path: Path) -> None:
     assert not (tmp_path / "secrets").exists()
     assert lbctl(*words, "--force").exit_code == 0
     assert output.read_text() != "mine"
+
+
+def test_the_secret_of_another_cluster_stays(lbctl: Lbctl, tmp_path: Path) -> None:
+    """Both have a vrrp_instance of the same name, as it is in the example that both were made from."""
+    secret = tmp_path / "secrets/mysql-pool-vrrp"
+    secret.parent.mkdir()
+    secret.write_text("theirs\n")
+    output = tmp_path / "second.toml"
+    words = ("import", FOLDER / "how-to.conf", "--director", "lb1=10.0.0.4", "--output", output)
+    done = lbctl(*words)
+    assert done.exit_code == 2
+    assert f"{secret} is there already" in done.stderr
+    assert secret.read_text() == "theirs\n"
+    assert not output.exists()
+    assert lbctl(*words, "--name", "second").exit_code == 0
+    assert (tmp_path / "secrets/second-vrrp").exists()
+    assert secret.read_text() == "theirs\n"
+    assert lbctl(*words, "--force").exit_code == 0
+    assert secret.read_text() == "Twagipmi\n"
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,11 @@ def director(blueprint: Blueprint, name: str, mode: Mode, *, active: bool, dead:
     )
 
 
+def with_length(state: HostState, length: int) -> HostState:
+    """The same director, as a hand-made keepalived.conf would have it hold what floats."""
+    return replace(state, addresses=frozenset(), wider=frozenset(replace(a, length=length) for a in state.addresses))
+
+
 def with_connections(state: HostState, *pairs: tuple[str, str]) -> HostState:
     """The same server with established connections: (its own end, the other end)."""
     return replace(state, established=tuple(Connection(IPv4Address(a), IPv4Address(b)) for a, b in pairs))

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from cluster.errors import RequestError
 from cluster.footprint import Blueprint
 from cluster.importing import Imported, Wish, imported
 from cluster.keepalived_body import Effect
@@ -28,7 +27,7 @@ def imported_from(files: Sequence[str], wish: Wish) -> Imported:
     confs = []
     for file in files:
         text = (HERE / file).read_text()
-        for instance in instances([text]) or ("",):
+        for instance in instances(text, str(HERE / file), load) or ("",):
             conf = read_conf(parse(text, str(HERE / file), load, instance), file)
             conf.router_id = instance or conf.router_id
             confs.append(conf)
@@ -84,6 +83,7 @@ CASES = [
         "edge",
         told=(
             (CLIENTS, ":7: fwmark 7"),
+            (CLIENTS, ":10: virtual_server group shop: to keepalived a plain service is never that of a group"),
             (CLIENTS, ":21: sorry_server 192.0.2.9 3306"),
             (CLIENTS, ":24: SSL_GET"),
             (LOST, ":19: quorum_up"),
@@ -210,112 +210,3 @@ def test_own_health_service() -> None:
     found = imported_from(["ranked.conf"], Wish(directors={"lb1": "192.0.2.3"}, clustercheck=True))
     checks = {name: str(service.check) for name, service in read(found.text, "").service.items()}
     assert checks == {"read": "synced", "write": "writable"}
-
-
-CONF = """\
-vrrp_instance v {
- interface eth0
- virtual_router_id 1
- virtual_ipaddress {
-  192.0.2.10
- }
-}
-virtual_server 192.0.2.10 3306 {
- lb_algo rr
- lb_kind DR
- protocol TCP
- real_server 192.0.2.21 3306 {
-  weight 1
- }
-}
-"""
-
-
-def one(text: str, **wish: object) -> Imported:
-    conf = read_conf(parse(text, "k.conf", lambda _pattern, _file: []), "k.conf")
-    return imported([conf], Wish(**({"directors": {"lb1": "192.0.2.3"}} | wish)))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "effect", "says"),
-    [
-        ("rr", "roulette", CLIENTS, "scheduler roulette: wlc"),
-        ("  weight 1", "  weight 1\n  pumpkin 3", LOST, "k.conf:14: pumpkin 3 is not known to import"),
-        (" interface eth0", " interface eth0\n pumpkin", LOST, "k.conf:3: pumpkin is not known to import"),
-        ("vrrp_instance", "pumpkin { a }\nvrrp_instance", LOST, "k.conf:1: pumpkin is not known to import"),
-        ("21 3306", "21 3307", NOTE, "port 3307 of 192.0.2.21 becomes 3306"),
-        (" protocol TCP\n", "", NOTE, "no protocol is said"),
-        ("  192.0.2.10\n", "  192.0.2.10 dev eth1\n", CLIENTS, "192.0.2.10 is on eth1"),
-        ("  weight 1", "  weight 1\n  lvs_method NAT", None, ""),
-        ("_id 1", "_id 1\n nopreempt\n state MASTER", NOTE, "nopreempt beside state MASTER"),
-        ("_id 1", "_id 1\n authentication { auth_type AH\n auth_pass x }", LOST, "auth_type AH"),
-        ("_id 1", "_id 1\n unicast_peer { 192.0.2.4 }", CLIENTS, "there is another director, 192.0.2.4"),
-        (
-            "_id 1",
-            "_id 1\n version 3\n authentication { auth_type PASS\n auth_pass x }",
-            NOTE,
-            "VRRP 3 has no passwords",
-        ),
-        ("rr", "fo\n persistence_timeout 5", NOTE, "persistence beside scheduler fo"),
-    ],
-)
-def test_small_things(old: str, new: str, effect: Effect | None, says: str) -> None:
-    assert old in CONF
-    found = one(CONF.replace(old, new))
-    assert not effect or any(r.effect is effect and says in str(r) for r in found.remarks), found.remarks
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "says"),
-    [
-        ("lb_kind DR", "lb_kind ROUTE-AROUND", "k.conf:10: lb_kind ROUTE-AROUND: no forwarding method"),
-        ("weight 1", "weight much", 'k.conf:13: weight: "much" is no number'),
-        ("192.0.2.21", "db1", 'k.conf:12: "db1" is no address'),
-        (" virtual_router_id 1\n", "", "k.conf:1: vrrp_instance v has no virtual_router_id"),
-        (" interface eth0\n", "", "k.conf:1: vrrp_instance v names no interface"),
-        ("virtual_server 192.0.2.10 3306", "virtual_server 10.0.0.0/8 3306", 'k.conf:8: "10.0.0.0/8" stands for 16777216'),
-        ("virtual_server 192.0.2.10 3306", "virtual_server", "k.conf:8: virtual_server has no address"),
-        ("virtual_server 192.0.2.10 3306", "virtual_server group nobody", "k.conf:8: there is no virtual_server_group nobody"),
-        ("virtual_server 192.0.2.10 3306", "virtual_server fwmark 1", "no virtual_server that a declaration could say"),
-        ("192.0.2.21", "198.51.100.21", "--network 10.0.0.0/24"),
-        ("_id 1", "_id 1\n authentication { auth_type PASS\n auth_pass 'a#b' }", "k.conf:5: the VRRP password has"),
-        ("_id 1", "_id 999", "no declaration can say what these files say:\nvrrp.virtual_router_id"),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_imported(old: str, new: str, says: str) -> None:
-    assert old in CONF
-    with pytest.raises(RequestError) as caught:
-        one(CONF.replace(old, new))
-    assert says in str(caught.value)
-
-
-def test_control_characters_do_not_reach_a_terminal() -> None:
-    (told,) = [r for r in one(CONF.replace("  weight 1", "  weight 1\n  x\x1b[2J")).remarks if r.effect is LOST]
-    assert "\x1b" not in str(told)
-    with pytest.raises(RequestError) as caught:
-        one(CONF.replace("weight 1", "weight \x1b[2J"))
-    assert "\x1b" not in str(caught.value)
-
-
-def test_a_director_whose_address_is_said_nowhere() -> None:
-    with pytest.raises(RequestError, match=r"--director lb1=ADDRESS"):
-        one(CONF, directors={})
-
-
-def test_two_directors_that_do_not_agree() -> None:
-    files = [CONF, CONF.replace("_id 1", "_id 2\n priority 90")]
-    confs = [read_conf(parse(t, f"lb{n}.conf", lambda _p, _f: []), f"lb{n}.conf") for n, t in enumerate(files, start=1)]
-    found = imported(confs, Wish(directors=PAIR))
-    (told,) = [remark for remark in found.remarks if remark.effect is CLIENTS]
-    assert str(told).startswith("lb2.conf:1: the directors differ in virtual_router_id")
-
-
-def test_nat_with_two_directors_needs_a_gateway() -> None:
-    text = CONF.replace("lb_kind DR", "lb_kind NAT").replace("192.0.2.10", "192.0.2.3").replace("  192.0.2.3\n", "")
-    files = [text, text.replace("192.0.2.3", "192.0.2.4").replace("_id 1", "_id 1\n priority 90")]
-    confs = [read_conf(parse(t, f"lb{n}.conf", lambda _p, _f: []), f"lb{n}.conf") for n, t in enumerate(files, start=1)]
-    with pytest.raises(RequestError, match="--gateway"):
-        imported(confs, Wish())
-    found = imported(confs, Wish(gateway="192.0.2.12"))
-    assert any("moves from the director's own address to the gateway" in r.what for r in found.remarks)
-    assert "nat_port = 3306" in found.text

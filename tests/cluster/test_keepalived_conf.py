@@ -81,8 +81,18 @@ def test_conditions() -> None:
     text = "@left $P=2\n@^left $P=1\na {\n @left b $P\n @^left c $P\n}\n"
     assert parsed(text, "left") == [(3, "a", [(4, "b", "2")])]
     assert parsed(text, "right") == [(3, "a", [(5, "c", "1")])]
-    assert instances([text, "@right x"]) == ("left", "right")
-    assert instances(["mail a@b"]) == ()
+    assert instances(f"{text}\n@right x", "k.conf", lambda _pattern, _file: []) == ("left", "right")
+    assert instances("mail a@b\n# @nobody x", "k.conf", lambda _pattern, _file: []) == ()
+
+
+def test_who_is_meant_by_lines_of_other_files() -> None:
+    """Also by those of a file that only one director includes."""
+    there = {"all.conf": "@left x\n@right include right.conf", "right.conf": "@^third y"}
+
+    def load(pattern: str, _file: str) -> list[tuple[str, str]]:
+        return [(pattern, there[pattern])]
+
+    assert instances("include all.conf", "k.conf", load) == ("left", "right", "third")
 
 
 def test_includes() -> None:

@@ -11,6 +11,7 @@ from cluster.footprint import Blueprint
 from cluster.manual import (
     addresses,
     chosen_servers,
+    cleared,
     leftovers,
     one_director,
     places,
@@ -24,7 +25,7 @@ from cluster.parts import KEEPALIVED_CONF, Address
 from cluster.plan import Plan, Work, plan
 from cluster.reading import read, switched
 from cluster.vocabulary import Mode
-from tests.cluster.states import as_declared, director
+from tests.cluster.states import as_declared, director, with_length
 from tests.variants import Variant
 
 HOW_TO = """\
@@ -135,6 +136,20 @@ def test_a_trial_is_found_in_each_mode() -> None:
     assert "10.0.0.12:5506" in {str(e) for e in leftovers(DECLARATION, "lb1", on_trial(Mode.NAT)).services}
 
 
+def test_one_that_was_typed_with_the_length_of_the_network_goes_as_it_is() -> None:
+    """`ip addr add 10.0.0.10/24 dev eth0`: to delete it as a /32 is an error."""
+    own = Address("eth0", DECLARATION.director["lb1"].address, 24)
+    held = with_length(on_trial(), 24)
+    state = replace(held, wider=held.wider | {own}, local=frozenset(a.address for a in held.wider | {own}))
+    left = leftovers(DECLARATION, "lb1", state)
+    assert "remove 10.0.0.10/24 from eth0, which a trial left" in left.what
+    assert own not in left.addresses
+    after = cleared(state, left)
+    assert after.wider == {own}
+    assert after.local == {own.address}
+    assert not leftovers(DECLARATION, "lb1", after)
+
+
 def test_what_is_not_a_trial_stays() -> None:
     running = director(PLAN, "lb1", Mode.DR, active=True)
     assert not leftovers(DECLARATION, "lb1", running)
@@ -207,7 +222,13 @@ def test_refused_beside_another_trial() -> None:
     refuse(DECLARATION, "lb1", {"lb1": on_trial(), "lb2": HostState()})
     with pytest.raises(HostError, match="lb1 cannot be asked"):
         refuse(DECLARATION, "lb1", {"lb1": None, "lb2": HostState()})
-    refuse(DECLARATION, "lb1", {"lb1": HostState(), "lb2": None})
+
+
+@pytest.mark.parametrize("silent", [{"lb1": None}, {}])
+def test_refused_while_another_director_cannot_be_asked(silent: Mapping[str, HostState | None]) -> None:
+    """It may serve: SSH is not the way of clients."""
+    with pytest.raises(HostError, match="lb1 cannot be asked, and may hold the addresses"):
+        refuse(DECLARATION, "lb2", {**silent, "lb2": HostState()})
 
 
 def test_who() -> None:

@@ -6,10 +6,22 @@ import pytest
 
 from cluster.footprint import ALL_MODES
 from cluster.observed import HostState
-from cluster.order import left_out, not_ready, only_choices, standing_down, turns, unsettled
+from cluster.order import (
+    is_active,
+    left_out,
+    not_ready,
+    only_choices,
+    parted,
+    reads_another_file,
+    standing_down,
+    turns,
+    unsettled,
+)
+from cluster.parts import Address
+from cluster.plan import plan
 from cluster.still_used import modes_in_use, modes_to_keep
 from cluster.vocabulary import Mode
-from tests.cluster.states import as_declared, director, with_connections
+from tests.cluster.states import as_declared, director, with_connections, with_length
 from tests.variants import Variant
 
 DR = Variant(Mode.DR)
@@ -44,6 +56,53 @@ def test_nobody_stands_down_once_the_active_one_is_on_the_new_terms() -> None:
     old = {**units, "keepalived.service": replace(units["keepalived.service"], contract="old")}
     seen["lb2"] = replace(seen["lb2"], units=old)
     assert standing_down(DECLARED, seen, PLAN.contract) == ()
+
+
+@pytest.mark.parametrize("length", [32, 24, 8])
+def test_a_pair_whose_addresses_have_a_length_of_somebodys_is_changed_in_the_same_order(length: int) -> None:
+    """keepalived takes `10.0.0.10/24 label eth0:1` as well. The active one would be taken for a passive one, and the other one
+    would go on with its own list beside it: two masters.
+    """
+    seen = pair(Mode.DR, "lb1")
+    if length < 32:
+        seen["lb1"] = with_length(seen["lb1"], length)
+    assert is_active(DECLARED, seen["lb1"])
+    assert turns(DECLARED, seen, PLAN.contract) == ("lb2", "lb1")
+    assert standing_down(DECLARED, seen, "other terms") == ("lb2",)
+    assert turns(DECLARED, seen, "other terms") == ("lb1", "lb2")
+    assert "still holds the virtual addresses" in (parted(DECLARED, "lb2", seen, "other terms") or "")
+    assert unsettled(DECLARED, "lb2", seen["lb2"], [seen["lb1"]]) is None
+
+
+def test_a_directors_own_address_makes_nobody_active() -> None:
+    own = Address("eth0", DECLARED.director["lb2"].address, 24)
+    assert not is_active(DECLARED, HostState(wider=frozenset({own})))
+
+
+@pytest.mark.parametrize(
+    ("said", "file"),
+    [
+        ("", ""),
+        ('"-D"', ""),
+        ('"--dont-respawn -p /run/f.pid"', ""),
+        ('"-D -f /etc/keepalived/ha.conf"', "/etc/keepalived/ha.conf"),
+        ("'-Df/etc/ha.conf'", "/etc/ha.conf"),
+        ('"--use-file=/etc/ha.conf -D"', "/etc/ha.conf"),
+        ('"--use-file /etc/ha.conf"', "/etc/ha.conf"),
+        ("-f /etc/keepalived/keepalived.conf", ""),
+        ('"-f /etc/ha.conf -f /etc/keepalived/keepalived.conf"', ""),
+    ],
+)
+def test_a_director_whose_keepalived_reads_another_file_is_not_changed(said: str, file: str) -> None:
+    """A reload would read that one again, and the pair would be on two lists of addresses."""
+    seen = pair(Mode.DR, "lb1")
+    seen["lb1"] = replace(seen["lb1"], daemon_args=said)
+    assert (f"is told to read {file} " in (reads_another_file(seen["lb1"]) or "")) is bool(file)
+    assert parted(DECLARED, "lb1", seen, PLAN.contract) == reads_another_file(seen["lb1"])
+    stale = replace(seen["lb1"], files={})
+    found = plan(PLAN, {**seen, "lb1": stale})
+    assert found.refused == ({"lb1": reads_another_file(stale)} if file else {})
+    assert ("name no file in /etc/default/keepalived" in found.cure) is bool(file)
 
 
 def test_modes_of_all_directors_are_in_use_and_all_may_be_on_one_that_is_silent() -> None:

@@ -40,6 +40,7 @@ FOREIGN = {
     "/etc/sysctl.conf",
     "/etc/sysctl.d/zzz.conf",  # somebody's, which is read after ours
     "/etc/default/ipvsadm",
+    "/etc/default/keepalived",  # Debian's own
     "/etc/default/prometheus-node-exporter",
     "/etc/ssh/ssh_known_hosts",  # the operator's machine's
 }

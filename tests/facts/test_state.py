@@ -45,7 +45,8 @@ def test_a_director() -> None:
     assert state.before["net.ipv4.conf.all.send_redirects"] == "1"
     assert state.addresses == {address("eth0", f"10.0.0.{last}") for last in (10, 11, 12)}
     assert state.holds(IPv4Address("10.0.0.12"))
-    assert not state.holds(IPv4Address("10.0.0.4"))  # its own address, a /24, is nothing that floats
+    own = Address("eth0", IPv4Address("10.0.0.4"), 24)
+    assert own in state.wider - state.addresses
     assert {(chain.table, chain.name, chain.hook): len(chain.rules) for chain in state.chains} == {
         ("nat", "LBCTL-MASQUERADE", "POSTROUTING"): 6,
         ("raw", "LBCTL-UNTRACKED-IN", "PREROUTING"): 4,
@@ -64,6 +65,18 @@ def test_a_director() -> None:
     ]
     assert [str(d.address) for d in write.destinations] == ["10.0.0.1"]
     assert state.modes == {Mode.DR}
+
+
+def test_an_address_that_floats_with_the_length_of_its_network() -> None:
+    """As a hand-made keepalived.conf has it (`10.0.0.12/24 label eth0:1`). It is held, and none of ours."""
+    ours = '"local":"10.0.0.12","prefixlen":32,"scope":"global","label":"eth0"'
+    theirs = '"local":"10.0.0.12","prefixlen":24,"scope":"global","secondary":true,"label":"eth0:1"'
+    assert ours in DIRECTOR
+    state = parse(DIRECTOR.replace(ours, theirs))
+    assert state.holds(IPv4Address("10.0.0.12"))
+    assert Address("eth0", IPv4Address("10.0.0.12"), 24) in state.wider
+    assert state.addresses == {address("eth0", "10.0.0.10"), address("eth0", "10.0.0.11")}
+    assert state.local == parse(DIRECTOR).local
 
 
 def test_a_rule_of_somebodys_whose_table_has_a_name() -> None:
@@ -169,6 +182,18 @@ def test_a_bare_host_answers_and_is_not_changed(host: str) -> None:
 
 
 @pytest.mark.namespace
+@pytest.mark.namespace
+def test_what_keepalived_is_started_with() -> None:
+    asked = script(asked_of(Variant(Mode.DR).blueprint, "lb1"))
+    with Bare() as bare:
+        assert parse(bare.run(asked)).daemon_args == ""
+        bare.run(
+            "mkdir -p /etc/default; cat >/etc/default/keepalived <<'END'\n# Options to pass to keepalived\n"
+            '# DAEMON_ARGS are appended\nDAEMON_ARGS="-D"\nDAEMON_ARGS="-f /etc/keepalived/ha.conf"\nEND'
+        )
+        assert parse(bare.run(asked)).daemon_args == '"-f /etc/keepalived/ha.conf"'
+
+
 def test_a_first_line_that_does_not_fit_the_rest_tells_of_an_edit() -> None:
     conf = "/etc/keepalived/keepalived.conf"
     ours = guarded_text("global_defs {\n}\n")

@@ -40,9 +40,16 @@ def well(run: Run) -> Run:
     return run
 
 
-def files(folder: Path, mode: Mode) -> tuple[Path, Path]:
+AS_THE_HOW_TO = "10.0.0.{n}/32 dev eth0"
+AS_MANY_DO = "10.0.0.{n}/24 dev eth0 label eth0:{n}"
+
+
+def files(folder: Path, mode: Mode, written: str) -> tuple[Path, Path]:
     """The how-to's keepalived.conf for the first director, and for the second as it says."""
     first = HOW_TO.replace("lb_kind TUN", f"lb_kind {mode.upper()}")
+    for n in (10, 11):
+        assert AS_THE_HOW_TO.format(n=n) in first
+        first = first.replace(AS_THE_HOW_TO.format(n=n), written.format(n=n))
     second = first.replace("router_id galera-lb", "router_id lb2").replace("state MASTER", "state BACKUP")
     paths = folder / "lb1.conf", folder / "lb2.conf"
     for path, text in zip(paths, (first, second.replace("priority 101", "priority 100")), strict=True):
@@ -60,10 +67,10 @@ def set_up_by_hand(lab: Lab, mode: Mode, confs: tuple[Path, Path]) -> None:
         lab.exec(director, "systemctl restart keepalived")
 
 
-@pytest.mark.parametrize("mode", list(DEVICES))
-def test_a_pair_that_was_made_by_hand(untouched: Cluster, mode: Mode) -> None:
+@pytest.mark.parametrize(("mode", "written"), [*((mode, AS_THE_HOW_TO) for mode in DEVICES), (Mode.DR, AS_MANY_DO)])
+def test_a_pair_that_was_made_by_hand(untouched: Cluster, mode: Mode, written: str) -> None:
     cluster = untouched
-    confs = files(cluster.folder, mode)
+    confs = files(cluster.folder, mode, written)
     set_up_by_hand(cluster.lab, mode, confs)
     named = ("--director", "lb1=10.0.0.4", "--director", "lb2=10.0.0.6")
     well(cluster.lbctl("import", *map(str, confs), *named, "--output", str(cluster.file)))
@@ -79,5 +86,11 @@ def test_a_pair_that_was_made_by_hand(untouched: Cluster, mode: Mode) -> None:
     nobody_noticed(seen)
     nobody_owned_twice(seen)
     assert cluster.active() == "lb1"
+    # Those with a length of their own are gone: keepalived takes them for other addresses.
+    left = (
+        cluster.on(name, "ip -4 -o addr show dev eth0 | grep -E '10[.]0[.]0[.]1[01]/24' || :")
+        for name in ("lb1", "lb2")
+    )
+    assert not any(left)
     well(cluster.lbctl("verify"))
     assert "Nothing to do" in well(cluster.lbctl("plan", "--check")).output
