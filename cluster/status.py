@@ -1,24 +1,26 @@
 """How a cluster is: from the declaration, and what its hosts answered, to a view of all that an operator asks at night. Pure.
 
 What is not as it should be is said once more, in a line each, in `Status.troubles`: none means healthy. A server that was
-drained, and a change that is under way, are no trouble.
+drained or stands by, and a change that is under way, are no trouble.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import StrEnum
 from ipaddress import IPv4Address
 
 from cluster.footprint import Blueprint
-from cluster.history import Entry, Lock, history, locks, unfinished
+from cluster.history import Lock, history, locks, unfinished
 from cluster.keepalived import Destination, Endpoint, VirtualServer, configuration, floating_addresses
 from cluster.observed import HostState, SeenDestination, SeenService
 from cluster.plan import plan
 from cluster.pulse import Ask, Pulse, Traffic, place
 from cluster.pulse import asks as asked_by
-from cluster.vocabulary import Mode
-from cluster.why import contradicted, why_out
+from cluster.views import DirectorView, EndpointView, Health, Part, ServerView, Status
+from cluster.why import contradicted, stands_by, why_out
+
+__all__ = ["BUSY", "Answers", "DirectorView", "EndpointView", "Health", "Part", "ServerView", "Status", "status"]
+# Who asks how a cluster is has the words of the answer from here, too.
 
 BUSY = "a change is under way there"
 """Why a host's state could not be had that is no trouble."""
@@ -36,115 +38,6 @@ class Answers:
     """Hosts that cannot be asked, and why."""
     unseen: Mapping[str, str] = field(default_factory=dict)
     """Hosts that answer, but whose state could not be had, and why: `BUSY`, or something that is wrong."""
-
-
-class Part(StrEnum):
-    """What a director does in VRRP."""
-
-    ACTIVE = "active"
-    BACKUP = "backup"
-    STOPPED = "stopped"
-    STRAY = "stray"
-    """It holds addresses, and its keepalived does not run: its kernel goes on forwarding, and nobody checks the servers."""
-    DEAD = "dead"
-    NOT_ASKED = "not asked"
-
-
-class Health(StrEnum):
-    """What a server does in a service."""
-
-    SERVING = "serving"
-    DRAINED = "drained"
-    """It gets no new connections, as declared."""
-    OUT = "out"
-    """It should serve, and does not."""
-    STRANGER = "stranger"
-    """It is in the kernel's table, and not declared."""
-    UNKNOWN = "unknown"
-    """No director could be asked."""
-
-
-@dataclass(frozen=True)
-class DirectorView:
-    name: str
-    address: IPv4Address
-    part: Part
-    priority: int | None
-    """In the file that its keepalived reads; None where it was not seen."""
-    declared_priority: int
-    holds: tuple[IPv4Address, ...]
-    """Of what floats between directors."""
-    connections: int
-    """Established ones in its table: its own, and on a passive director its copies."""
-    why: str = ""
-
-
-@dataclass(frozen=True)
-class ServerView:
-    """A server under one endpoint."""
-
-    name: str
-    address: IPv4Address
-    port: int
-    declared: int
-    weight: int | None
-    """In the kernel; None: it is not in the table."""
-    mode: Mode | None
-    health: Health
-    why: str
-    active: int
-    inactive: int
-    total: Traffic
-    rate: Traffic
-
-
-@dataclass(frozen=True)
-class EndpointView:
-    """Where clients connect."""
-
-    service: str
-    address: IPv4Address
-    port: int
-    protocol: str
-    scheduler: str
-    declared_mode: Mode
-    modes: tuple[Mode, ...]
-    """In the kernel of the director that serves."""
-    in_table: bool
-    servers: tuple[ServerView, ...]
-
-    def __str__(self) -> str:
-        return f"{self.address}:{self.port}"
-
-
-@dataclass(frozen=True)
-class Status:
-    cluster: str
-    mode: Mode
-    at: datetime
-    serving: str | None
-    """The director whose table is shown: the active one, if there is one."""
-    directors: tuple[DirectorView, ...]
-    endpoints: tuple[EndpointView, ...]
-    dead: Mapping[str, str]
-    drift: tuple[tuple[str, str], ...]
-    """(host, what differs from the declaration)."""
-    drift_unknown: Mapping[str, str]
-    """Hosts that could not be compared, and why."""
-    locks: tuple[tuple[Lock, str], ...]
-    """Who changes the cluster now, and why nobody does any more though the lock stands, or ""."""
-    unfinished: Entry | None
-    """The last change, if nobody has said how it ended."""
-    troubles: tuple[str, ...]
-
-    @property
-    def healthy(self) -> bool:
-        return not self.troubles
-
-    @property
-    def under_way(self) -> bool:
-        """Somebody holds the lock, and is at work."""
-        return any(not stale for _, stale in self.locks)
 
 
 def _never_stale_here(lock: Lock) -> str:
@@ -275,7 +168,14 @@ class _Rows:
         state = self.answers.states.get(wanted.name)
         dead = wanted.name in self.answers.dead
         why = why_out(wanted, ask, director=self.pulse, own=own, state=state, dead=dead)
-        return Health.DRAINED if wanted.weight == 0 else Health.OUT, why
+        if wanted.weight == 0:
+            return Health.DRAINED, why
+        by_design = self._another_serves() and stands_by(wanted, ask, director=self.pulse, own=own, state=state)
+        return Health.STANDBY if by_design else Health.OUT, why
+
+    def _another_serves(self) -> bool:
+        """A declared one: of several that all stand by nobody is the writer."""
+        return any(there.weight for d in self.server.destinations if (there := self._there(d.address, d.port)))
 
     def _row(self, wanted: Destination, there: SeenDestination | None, health: Health, why: str) -> ServerView:
         key = (place(self.server.endpoint), wanted.address, wanted.port)

@@ -77,7 +77,9 @@ def _servers(before: EndpointView, after: EndpointView) -> Iterator[Event]:
 
 def _server(was: ServerView, now: ServerView) -> Iterator[tuple[Tone, str]]:
     if was.health is not now.health:
-        tone = {Health.SERVING: Tone.GOOD, Health.DRAINED: Tone.NEWS}.get(now.health, Tone.BAD)
+        tone = {Health.SERVING: Tone.GOOD, Health.DRAINED: Tone.NEWS, Health.STANDBY: Tone.NEWS}.get(
+            now.health, Tone.BAD
+        )
         yield tone, f"{was.health} → {now.health}" + (f": {now.why}" if now.why else "")
     if was.weight != now.weight and was.weight is not None and now.weight is not None:
         yield Tone.NEWS, f"weight {was.weight} → {now.weight}"

@@ -15,7 +15,7 @@ from pages import packet_path, plot
 from templates import render
 
 _PARTS = {Part.ACTIVE: "good", Part.BACKUP: "idle", Part.NOT_ASKED: "idle"}
-_HEALTHS = {Health.SERVING: "good", Health.DRAINED: "news", Health.UNKNOWN: "idle"}
+_HEALTHS = {Health.SERVING: "good", Health.DRAINED: "news", Health.STANDBY: "idle", Health.UNKNOWN: "idle"}
 _OUTCOMES = {
     Outcome.OK: ("good", "✓"),
     Outcome.BAD: ("bad", "✗"),

@@ -21,7 +21,7 @@ from cluster.status import Answers, status
 from cluster.vocabulary import Mode
 from cluster.why import LOOPBACK
 from tests.cluster.states import SOURCE
-from tests.cluster.watched import blueprint, changed, healthy, out, without
+from tests.cluster.watched import blueprint, changed, elected, healthy, out, without
 from tests.variants import MATRIX, SPECIAL, Variant
 
 PLAN = blueprint()
@@ -85,6 +85,12 @@ def well(plan: Blueprint = PLAN) -> Seen:
 @pytest.mark.parametrize("variant", [*MATRIX, *SPECIAL], ids=lambda variant: variant.name)
 def test_nothing_is_found_where_all_is_as_declared(variant: Variant) -> None:
     assert well(variant.blueprint).found() == ()
+
+
+def test_servers_that_stand_by_are_no_fault() -> None:
+    seen = well(Variant(writer="elected").blueprint)
+    seen.answers = elected(seen.plan)
+    assert seen.found() == ()
 
 
 def dropping(rule: str) -> Callable[[Seen], None]:

@@ -12,7 +12,7 @@ from cluster.status import BUSY, Answers, Health, Part, ServerView, Status, stat
 from cluster.vocabulary import Mode
 from cluster.why import LOOPBACK
 from tests.cluster.sample import LAB
-from tests.cluster.watched import AT, blueprint, changed, director_pulse, healthy, out, without
+from tests.cluster.watched import AT, blueprint, changed, director_pulse, elected, healthy, out, standing_by, without
 from tests.variants import MATRIX, Variant
 
 PLAN = blueprint()
@@ -21,7 +21,7 @@ OWNER = Owner("anna", "desk", 77, AT, "switch-mode nat", "machine")
 
 
 def server(found: Status, name: str, service: str = "read") -> ServerView:
-    (endpoint,) = (each for each in found.endpoints if each.service == service)
+    (endpoint, *_) = (each for each in found.endpoints if each.service == service)
     return next(each for each in endpoint.servers if each.name == name)
 
 
@@ -35,6 +35,21 @@ def test_a_cluster_as_declared_has_no_trouble(variant: Variant) -> None:
     assert found.troubles == ()
     assert found.drift == ()
     assert {each.health for endpoint in found.endpoints for each in endpoint.servers} == {Health.SERVING}
+
+
+@pytest.mark.parametrize("variant", [v for v in MATRIX if v.writer == "elected"], ids=lambda variant: variant.name)
+def test_who_is_not_elected_stands_by(variant: Variant) -> None:
+    """As on a real cluster: two of three servers are in no table for the writer's service."""
+    found = status(variant.blueprint, elected(variant.blueprint))
+    assert found.troubles == ()
+    assert server(found, "db1", "write").health is Health.SERVING
+    assert {server(found, name).health for name in ("db1", "db2", "db3")} == {Health.SERVING}
+    for name, index in (("db2", 1), ("db3", 2)):
+        row = server(found, name, "write")
+        assert (row.health, row.why) == (
+            Health.STANDBY,
+            f"clustercheck: wsrep_local_index is {index}, the master is index 0",
+        )
 
 
 def test_what_is_shown_of_a_server() -> None:
@@ -133,6 +148,46 @@ def test_a_server_in_rotation_that_objects() -> None:
         "db3 is in rotation in read 10.0.0.10:3306, write 10.0.0.11:3306, but "
         "clustercheck: not Synced: Joined (wsrep_local_state 3)",
     )
+
+
+ELECTED = Variant(writer="elected").blueprint
+READ_ONLY = Variant(writer="ranked").blueprint
+
+
+@pytest.mark.parametrize("word", ["read_only is ON", "super_read_only is ON", "read_only is 1"])
+def test_a_server_that_takes_no_writes_stands_by(word: str) -> None:
+    found = status(READ_ONLY, standing_by(healthy(READ_ONLY), READ_ONLY, {"db3": f"503 {word}"}))
+    assert (server(found, "db3", "write").health, found.troubles) == (Health.STANDBY, ())
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "503 not Synced: Joined (wsrep_local_state 3)",
+        "503 wsrep_local_index is not known, the master is index 0",
+        "503 read_only is not known",
+        "no answer within 1 s",
+    ],
+)
+def test_who_is_out_by_anything_else_does_not_stand_by(told: str) -> None:
+    found = status(ELECTED, standing_by(healthy(ELECTED), ELECTED, {"db3": told}))
+    assert server(found, "db3", "write").health is Health.OUT
+    assert len(found.troubles) == 1
+
+
+def test_where_all_stand_by_nobody_is_the_writer() -> None:
+    told = {
+        name: f"503 wsrep_local_index is {index}, the master is index 0"
+        for index, name in enumerate(("db1", "db2", "db3"), 1)
+    }
+    found = status(ELECTED, standing_by(healthy(ELECTED), ELECTED, told))
+    assert server(found, "db2", "write").health is Health.OUT
+    assert found.troubles[0] == "write 10.0.0.11:3306: nobody serves it"
+
+
+def test_a_server_without_its_database_does_not_stand_by() -> None:
+    down = changed(elected(ELECTED), "db2", listening=frozenset())
+    assert server(status(ELECTED, down), "db2", "write").health is Health.OUT
 
 
 def test_a_drained_server_is_no_trouble() -> None:

@@ -10,7 +10,7 @@ from cluster.vocabulary import Mode
 from cluster.watching import Course, Event, Tone, events, sparkline
 from tests.cluster.sample import LAB
 from tests.cluster.test_status import edited
-from tests.cluster.watched import AT, blueprint, changed, healthy, out, without
+from tests.cluster.watched import AT, ONLY_A_WRITER, blueprint, changed, elected, healthy, out, standing_by, without
 
 PLAN = blueprint()
 WELL = healthy(PLAN)
@@ -59,6 +59,18 @@ def test_a_server_goes_and_comes_back() -> None:
     assert between(gone, WELL) == [
         (Tone.GOOD, "read 10.0.0.10:3306: db3 out → serving"),
         (Tone.GOOD, "write 10.0.0.11:3306: db3 out → serving"),
+    ]
+
+
+def test_another_writer_is_news() -> None:
+    plan = blueprint(ONLY_A_WRITER)
+    new = standing_by(
+        healthy(plan), plan, dict.fromkeys(("db1", "db3"), "503 wsrep_local_index is 2, the master is index 0")
+    )
+    seen = events(status(plan, elected(plan)), status(plan, new))
+    assert [(e.tone, e.text.split(": ", 1)[1].split(":")[0]) for e in seen] == [
+        (Tone.NEWS, "db1 serving → standby"),
+        (Tone.GOOD, "db2 standby → serving"),
     ]
 
 
