@@ -241,6 +241,13 @@ def _servers(case: Case) -> Iterator[Diagnosis]:
             yield from _server(case, endpoint, server, ask)
 
 
+def _backups(case: Case) -> Iterator[Diagnosis]:
+    for each in case.status.unready if not case.status.under_way else ():
+        if each.server not in case.answers.dead:
+            said = f"out of rotation on {each.director}, the backup, in {each.service} {each.endpoint}: {each.why}"
+            yield Diagnosis(Fault.OUT, each.server, (said,), f"journalctl -u keepalived on {each.director}")
+
+
 def _server(case: Case, endpoint: EndpointView, server: ServerView, ask: Ask | None) -> Iterator[Diagnosis]:
     if server.name in case.answers.dead or server.health not in {Health.OUT, Health.SERVING}:
         return
@@ -282,6 +289,7 @@ _LOOKS: tuple[Callable[[Case], Iterator[Diagnosis]], ...] = (
     _directors,
     _adverts,
     _servers,
+    _backups,
     _clocks,
     _denied,
     _left_behind,

@@ -16,8 +16,8 @@ from cluster.observed import HostState, SeenDestination, SeenService
 from cluster.plan import plan
 from cluster.pulse import Ask, Pulse, Traffic, place
 from cluster.pulse import asks as asked_by
-from cluster.views import DirectorView, EndpointView, Health, Part, ServerView, Status
-from cluster.why import contradicted, stands_by, why_out
+from cluster.views import DirectorView, EndpointView, Health, Part, ServerView, Status, Unready
+from cluster.why import PASSES, contradicted, stands_by, why_out
 
 __all__ = ["BUSY", "Answers", "DirectorView", "EndpointView", "Health", "Part", "ServerView", "Status", "status"]
 # Who asks how a cluster is has the words of the answer from here, too.
@@ -60,6 +60,7 @@ def status(blueprint: Blueprint, answers: Answers, stale: Callable[[Lock], str] 
         serving=serving,
         directors=directors,
         endpoints=endpoints,
+        unready=tuple(_unready(blueprint, directors, endpoints, answers)),
         dead={name: answers.dead[name] for name in declaration.hosts() if name in answers.dead},
         drift=drift,
         drift_unknown=dict(answers.unseen),
@@ -127,6 +128,26 @@ def _endpoints(blueprint: Blueprint, serving: str | None, answers: Answers) -> I
             service is not None,
             (*(rows.declared(destination) for destination in server.destinations), *rows.strangers()),
         )
+
+
+def _unready(
+    blueprint: Blueprint, directors: tuple[DirectorView, ...], active: tuple[EndpointView, ...], answers: Answers
+) -> Iterator[Unready]:
+    """Each director checks the servers by itself, by ways of its own: what a backup does not reach is lost at the next failover.
+
+    Where its own question passes, keepalived has just started, or the server has just come back: its next check takes it in.
+    """
+    if not any(director.part in {Part.ACTIVE, Part.STRAY} for director in directors):
+        return
+    serving = {(str(e), e.protocol, s.name) for e in active for s in e.servers if s.health is Health.SERVING}
+    for director in directors:
+        if director.part is not Part.BACKUP:
+            continue
+        for endpoint in _endpoints(blueprint, director.name, answers):
+            for server in endpoint.servers:
+                missed = server.weight is None and (str(endpoint), endpoint.protocol, server.name) in serving
+                if missed and server.why != PASSES:
+                    yield Unready(director.name, server.name, endpoint.service, str(endpoint), server.why)
 
 
 @dataclass(frozen=True)
@@ -216,6 +237,8 @@ def _troubles(blueprint: Blueprint, found: Status) -> Iterator[str]:
     for endpoint in found.endpoints:
         yield from _of_endpoint(endpoint, found)
     yield from _of_servers(found)
+    if not found.under_way:
+        yield from _of_backups(found)
     unseen = {host: why for host, why in found.drift_unknown.items() if why != BUSY}
     yield from (f"{host} could not be compared: {why.splitlines()[0]}" for host, why in unseen.items())
     if found.drift and not found.under_way:
@@ -276,6 +299,14 @@ def _of_servers(found: Status) -> Iterator[str]:
                 what = f"{server.name} is in rotation in {{}}, but {server.why}"
             if what:
                 places.setdefault(what, []).append(f"{endpoint.service} {endpoint}")
+    yield from (what.replace("{}", ", ".join(where), 1) for what, where in places.items())
+
+
+def _of_backups(found: Status) -> Iterator[str]:
+    places: dict[str, list[str]] = {}
+    for each in found.unready:
+        what = f"{each.director}, the backup, would send clients of {{}} not to {each.server}: {each.why}"
+        places.setdefault(what, []).append(f"{each.service} {each.endpoint}")
     yield from (what.replace("{}", ", ".join(where), 1) for what, where in places.items())
 
 

@@ -93,6 +93,17 @@ class EndpointView:
 
 
 @dataclass(frozen=True)
+class Unready:
+    """A server that the active director sends clients to, and a backup would not."""
+
+    director: str
+    server: str
+    service: str
+    endpoint: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Status:
     cluster: str
     mode: Mode
@@ -101,6 +112,8 @@ class Status:
     """The director whose table is shown: the active one, if there is one."""
     directors: tuple[DirectorView, ...]
     endpoints: tuple[EndpointView, ...]
+    unready: tuple[Unready, ...]
+    """What the next failover would lose."""
     dead: Mapping[str, str]
     drift: tuple[tuple[str, str], ...]
     """(host, what differs from the declaration)."""

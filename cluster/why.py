@@ -10,6 +10,7 @@ from cluster.vocabulary import CLUSTERCHECK_PORT
 
 _BY_DESIGN = re.compile(r"503 (wsrep_local_index is [1-9]\d*,|(super_)?read_only is (ON|1)\b)")
 """What clustercheck objects to when nothing else is wrong: it asks whether the node serves first (clustercheck.py, RULES)."""
+PASSES = "its check passes, and keepalived has not put it back yet"
 _SILENT = ("no answer", "No route to host", "Network is unreachable")
 LOOPBACK = IPv4Address("127.0.0.1")
 
@@ -67,7 +68,7 @@ def _in_words(ask: Ask, said: str) -> str:
     of_ours = ask.port == CLUSTERCHECK_PORT and ask.path
     where = f"{ask.address}:{ask.port}{ask.path}"
     if said == "open" or (status == "200" and ask.path):
-        return "its check passes, and keepalived has not put it back yet"
+        return PASSES
     if of_ours and status == "503":
         return f"clustercheck: {body or 'no reason given'}"
     if ask.path and status.isdigit():

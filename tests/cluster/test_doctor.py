@@ -21,6 +21,7 @@ from cluster.status import Answers, status
 from cluster.vocabulary import Mode
 from cluster.why import LOOPBACK
 from tests.cluster.states import SOURCE
+from tests.cluster.test_status import unreached
 from tests.cluster.watched import blueprint, changed, elected, healthy, out, without
 from tests.variants import MATRIX, SPECIAL, Variant
 
@@ -91,6 +92,16 @@ def test_servers_that_stand_by_are_no_fault() -> None:
     seen = well(Variant(writer="elected").blueprint)
     seen.answers = elected(seen.plan)
     assert seen.found() == ()
+
+
+def test_a_server_that_only_the_backup_does_not_reach() -> None:
+    seen = well()
+    seen.answers = unreached(seen.plan, "no answer within 1 s", "db3")
+    (found,) = seen.found()
+    assert (found.fault, found.host, found.cure) == (Fault.OUT, "db3", "journalctl -u keepalived on lb2")
+    assert found.evidence[0] == (
+        "out of rotation on lb2, the backup, in read 10.0.0.10:3306: clustercheck at 10.0.0.3:9200/: no answer within 1 s"
+    )
 
 
 def dropping(rule: str) -> Callable[[Seen], None]:

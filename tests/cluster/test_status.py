@@ -5,9 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from cluster.footprint import Blueprint
 from cluster.history import Entry, Owner, SeenLock
 from cluster.parts import Address
-from cluster.pulse import Ask
+from cluster.pulse import Ask, asks
 from cluster.status import BUSY, Answers, Health, Part, ServerView, Status, status
 from cluster.vocabulary import Mode
 from cluster.why import LOOPBACK
@@ -273,6 +274,58 @@ def test_a_dead_active_director_whose_peer_took_over() -> None:
 def test_a_dead_active_director_and_nobody_took_over() -> None:
     found = status(PLAN, without(WELL, "lb1"))
     assert found.troubles[1] == "no director that could be asked holds 10.0.0.12, 10.0.0.10, 10.0.0.11"
+
+
+SILENCE = "no answer within 1 s"
+
+
+def unreached(plan: Blueprint, told: str, *servers: str) -> Answers:
+    """The backup has no way to the health services of these, or they object to it; the active one serves them."""
+    well = healthy(plan)
+    asked = {ask: told for _, name, _, _, ask in asks(plan.declaration, "lb2") if name in servers}
+    pulse = replace(director_pulse(plan, "lb2", active=False, dead=servers), answers=asked)
+    return replace(well, pulses={**well.pulses, "lb2": pulse})
+
+
+def test_what_the_backup_does_not_reach_is_lost_at_the_next_failover() -> None:
+    """Say, a firewall that drops what it asks of port 9200."""
+    found = status(PLAN, unreached(PLAN, SILENCE, "db1", "db2", "db3"))
+    assert {each.health for endpoint in found.endpoints for each in endpoint.servers} == {Health.SERVING}
+    assert found.troubles == tuple(
+        f"lb2, the backup, would send clients of read 10.0.0.10:3306, write 10.0.0.11:3306 not to {name}: "
+        f"clustercheck at {PLAN.declaration.real_server[name].address}:9200/: {SILENCE}"
+        for name in ("db1", "db2", "db3")
+    )
+
+
+@pytest.mark.parametrize("variant", [v for v in MATRIX if v.directors == 2], ids=lambda variant: variant.name)
+def test_one_that_the_backup_does_not_reach(variant: Variant) -> None:
+    found = status(variant.blueprint, unreached(variant.blueprint, SILENCE, "db2"))
+    assert {(each.director, each.server, each.service) for each in found.unready} == {
+        ("lb2", "db2", "read"),
+        ("lb2", "db2", "write"),
+    }
+
+
+@pytest.mark.parametrize("told", ["200 Synced", "open"])
+def test_a_backup_whose_keepalived_has_just_started_is_no_trouble(told: str) -> None:
+    plan = PLAN if told != "open" else blueprint(LAB.replace("nat_port", 'check = "tcp"\nnat_port'))
+    found = status(plan, unreached(plan, told, "db1", "db2", "db3"))
+    assert (found.unready, found.troubles) == ((), ())
+
+
+def test_what_no_director_serves_is_said_once() -> None:
+    """Out everywhere, drained, or standing by."""
+    assert status(PLAN, out(WELL, PLAN, "db3", REFUSED)).unready == ()
+    assert status(ELECTED, elected(ELECTED)).unready == ()
+    drained = blueprint(LAB + "drained = true\n")
+    assert status(drained, unreached(drained, REFUSED, "db3")).unready == ()
+
+
+def test_a_backup_is_not_judged_while_a_change_is_under_way_or_nobody_is_active() -> None:
+    away = unreached(PLAN, SILENCE, "db1")
+    assert status(PLAN, locked(away, 3)).troubles == ()
+    assert status(PLAN, changed(away, "lb1", addresses=frozenset())).unready == ()
 
 
 def test_nobody_is_active() -> None:
