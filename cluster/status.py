@@ -23,6 +23,9 @@ __all__ = ["BUSY", "Answers", "DirectorView", "EndpointView", "Health", "Part", 
 # Who asks how a cluster is has the words of the answer from here, too.
 
 BUSY = "a change is under way there"
+NOT_YET = "it has not said yet all that is compared"
+"""Of a host that answered again after a look at everything."""
+NO_TROUBLE = frozenset({BUSY, NOT_YET})
 """Why a host's state could not be had that is no trouble."""
 
 
@@ -63,7 +66,7 @@ def status(blueprint: Blueprint, answers: Answers, stale: Callable[[Lock], str] 
         unready=tuple(_unready(blueprint, directors, endpoints, answers)),
         dead={name: answers.dead[name] for name in declaration.hosts() if name in answers.dead},
         drift=drift,
-        drift_unknown=dict(answers.unseen),
+        drift_unknown=_not_compared(answers),
         locks=tuple((lock, stale(lock)) for lock in held),
         unfinished=unfinished(history(told, {}).entries),
         troubles=(),
@@ -219,6 +222,13 @@ class _Rows:
 # What is wrong
 
 
+def _not_compared(answers: Answers) -> dict[str, str]:
+    """Of whom nothing was compared, though others were: that must not be taken for "as declared"."""
+    known = answers.states.keys() | answers.unseen.keys()
+    late = [name for name in answers.pulses if name not in known] if answers.states else []
+    return {**answers.unseen, **dict.fromkeys(late, NOT_YET)}
+
+
 def _drift(blueprint: Blueprint, answers: Answers) -> Iterator[tuple[str, str]]:
     """What a deploy would do, and what only a person can."""
     seen = {host: answers.states.get(host) for host in blueprint.declaration.hosts()}
@@ -239,7 +249,7 @@ def _troubles(blueprint: Blueprint, found: Status) -> Iterator[str]:
     yield from _of_servers(found)
     if not found.under_way:
         yield from _of_backups(found)
-    unseen = {host: why for host, why in found.drift_unknown.items() if why != BUSY}
+    unseen = {host: why for host, why in found.drift_unknown.items() if why not in NO_TROUBLE}
     yield from (f"{host} could not be compared: {why.splitlines()[0]}" for host, why in unseen.items())
     if found.drift and not found.under_way:
         hosts = ", ".join(dict.fromkeys(host for host, _ in found.drift))
