@@ -69,7 +69,7 @@ def _directors(status: Status) -> Iterator[Line]:
 
 
 def _director(view: DirectorView) -> tuple[str, ...]:
-    seen = view.part not in {Part.DEAD, Part.NOT_ASKED}
+    seen = view.part not in {Part.DEAD, Part.SILENT, Part.NOT_ASKED}
     priority = f"{view.priority}" if view.priority is not None else f"({view.declared_priority})"
     connections = str(view.connections) if seen else "-"
     return view.name, view.part, priority, connections, " ".join(map(str, view.holds)) or "-"

@@ -41,6 +41,8 @@ class Answers:
     """Hosts that cannot be asked, and why."""
     unseen: Mapping[str, str] = field(default_factory=dict)
     """Hosts that answer, but whose state could not be had, and why: `BUSY`, or something that is wrong."""
+    late: Mapping[str, float] = field(default_factory=dict)
+    """Hosts whose pulse is of an earlier look, and how many seconds old it is: this time they have not answered yet."""
 
 
 def _never_stale_here(lock: Lock) -> str:
@@ -94,9 +96,21 @@ def _director(blueprint: Blueprint, name: str, answers: Answers) -> DirectorView
         part = Part.BACKUP if floating else Part.ACTIVE
     else:
         part = Part.STOPPED
+    if rivals := _taken_over(name, holds, answers):
+        part, holds = Part.SILENT, ()
+        silent = f"no answer for {answers.late[name]:.0f} s, and {' and '.join(rivals)} took over"
+        return DirectorView(name, declared.address, part, pulse.priority, declared.priority, holds, 0, silent)
     connections = sum(d.active for service in pulse.services for d in service.destinations)
     why = "" if runs else f"keepalived is {pulse.keepalived or 'not there'}"
     return DirectorView(name, declared.address, part, pulse.priority, declared.priority, holds, connections, why)
+
+
+def _taken_over(name: str, holds: tuple[IPv4Address, ...], answers: Answers) -> tuple[str, ...]:
+    """Who holds now what this one held when it last answered: of a director that lost its power the old answer stays a while."""
+    if name not in answers.late:
+        return ()
+    newer = {host: pulse for host, pulse in answers.pulses.items() if host not in answers.late}
+    return tuple(host for host, pulse in newer.items() if any(pulse.holds(address) for address in holds))
 
 
 def _serving(directors: tuple[DirectorView, ...]) -> str | None:
@@ -267,12 +281,12 @@ def _troubles(blueprint: Blueprint, found: Status) -> Iterator[str]:
 def _of_directors(blueprint: Blueprint, found: Status) -> Iterator[str]:
     floating = floating_addresses(blueprint.declaration)
     for director in found.directors:
-        if director.part in {Part.STOPPED, Part.STRAY}:
+        if director.part in {Part.STOPPED, Part.STRAY, Part.SILENT}:
             holds = " and it holds addresses all the same" if director.part is Part.STRAY else ""
             yield f"{director.name}: {director.why}{holds}"
         if director.priority not in {None, director.declared_priority} and not found.under_way:
             yield f"{director.name}: its priority is {director.priority}, declared is {director.declared_priority}"
-    asked = [d for d in found.directors if d.part not in {Part.DEAD, Part.NOT_ASKED}]
+    asked = [d for d in found.directors if d.part not in {Part.DEAD, Part.SILENT, Part.NOT_ASKED}]
     holders = {address: tuple(d.name for d in asked if address in d.holds) for address in floating}
     for several in dict.fromkeys(names for names in holders.values() if len(names) > 1):
         held = ", ".join(str(address) for address, names in holders.items() if names == several)

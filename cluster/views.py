@@ -19,6 +19,8 @@ class Part(StrEnum):
     STOPPED = "stopped"
     STRAY = "stray"
     """It holds addresses, and its keepalived does not run: its kernel goes on forwarding, and nobody checks the servers."""
+    SILENT = "silent"
+    """It has not answered yet this time, and another holds what it held before."""
     DEAD = "dead"
     NOT_ASKED = "not asked"
 

@@ -62,6 +62,8 @@ class Onlooker:
         self._session = Session(blueprint, connect_limit=max(patience, LOGIN_LIMIT + crowd), patience=patience)
         self._limit = patience + LOGIN_LIMIT + crowd + ANSWER_LIMIT
         self._pulses: dict[str, Pulse] = {}
+        self._heard: dict[str, float] = {}
+        """When each pulse came."""
         self._states: dict[str, HostState] = {}
         self._dead: dict[str, str] = {}
         self._unseen: dict[str, str] = {}
@@ -84,6 +86,7 @@ class Onlooker:
         `within`: after so many seconds what is known of a host that has not answered is what it said before, until it has been
         silent for too long.
         """
+        began = time.monotonic()
         for name in self.blueprint.declaration.hosts():
             pending = self._asking.get(name)
             if pending is None:
@@ -102,7 +105,18 @@ class Onlooker:
                 asking.greenlet.kill(block=False)
                 del self._asking[name]
                 self._lost(name, f"no answer within {self._limit:.0f} s")
-        return Answers(datetime.now(UTC), dict(self._pulses), dict(self._states), dict(self._dead), dict(self._unseen))
+        return Answers(
+            datetime.now(UTC),
+            dict(self._pulses),
+            dict(self._states),
+            dict(self._dead),
+            dict(self._unseen),
+            {
+                name: time.monotonic() - heard
+                for name, heard in self._heard.items()
+                if heard < began and name in self._asking
+            },
+        )
 
     def examine(self) -> dict[str, Examined]:
         """What `lbctl doctor` asks more, of the hosts that answered at the last look; not of one that gives no answer now."""
@@ -154,6 +168,7 @@ class Onlooker:
             # What it said until it failed is good. Without an end it is not, and that is said by `whole`, or by what reads it.
             end = answer.lines.index(pulse.END) + 1 if pulse.END in answer.lines else len(answer.whole())
             self._pulses[name] = pulse_of(answer.lines[:end])
+            self._heard[name] = time.monotonic()
             self._dead.pop(name, None)
             if whole:
                 self._state(name, answer.lines[end:], answer.failed)
@@ -178,6 +193,7 @@ class Onlooker:
     def _lost(self, name: str, why: str) -> None:
         self._dead[name] = why
         self._pulses.pop(name, None)
+        self._heard.pop(name, None)
         self._states.pop(name, None)
         self._unseen.pop(name, None)
         self._session.hang_up(name)

@@ -42,6 +42,26 @@ def test_the_active_director_died() -> None:
     assert between(died, moved(WELL)) == [(Tone.GOOD, "lb1: dead → backup")]
 
 
+def test_a_director_that_lost_its_power_holds_nothing_while_its_last_answer_is_remembered() -> None:
+    """For up to 17 s watch knows no more of it than what it said before; its peer has taken over after 4."""
+    taken = changed(WELL, "lb2", addresses=WELL.pulses["lb1"].addresses)
+    late = replace(taken, late={"lb1": 4.2})
+    assert between(WELL, late) == [
+        (Tone.NEWS, "failover: lb1 → lb2 active"),
+        (Tone.BAD, "lb1: active → silent (no answer for 4 s, and lb2 took over)"),
+    ]
+    found = status(PLAN, late)
+    assert found.serving == "lb2"
+    assert found.troubles == ("lb1: no answer for 4 s, and lb2 took over",)
+    assert between(late, without(late, "lb1", "no answer")) == [(Tone.BAD, "lb1: silent → dead (no answer)")]
+
+
+def test_a_director_that_is_slow_for_one_look_stays_what_it_was() -> None:
+    assert between(WELL, replace(WELL, late={"lb1": 2.5, "lb2": 2.5})) == []
+    both = changed(WELL, "lb2", addresses=WELL.pulses["lb1"].addresses)
+    assert between(both, replace(both, late={"lb1": 2.5, "lb2": 2.5})) == []
+
+
 def test_both_are_active_and_nobody_is() -> None:
     both = changed(WELL, "lb2", addresses=WELL.pulses["lb1"].addresses)
     nobody = changed(WELL, "lb1", addresses=frozenset())

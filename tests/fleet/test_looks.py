@@ -61,3 +61,16 @@ def test_a_host_that_stays_silent_is_lost_with_both_questions() -> None:
     gevent.sleep(0.05)
     assert first.ready()
     assert [whole for name, whole in hosts.asked if name == "db2"] == [False]
+
+
+def test_what_was_said_at_an_earlier_look_is_marked() -> None:
+    onlooker, hosts = looking("db2")
+    hosts.go.set()
+    assert onlooker.look(whole=False).late == {}
+    hosts.go.clear()
+    found = onlooker.look(whole=False, within=0.05)
+    assert "db2" in found.pulses
+    assert set(found.late) == {"db2"}
+    assert 0 < found.late["db2"] < 5
+    hosts.go.set()
+    assert onlooker.look(whole=False, within=5).late == {}
