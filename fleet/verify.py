@@ -150,9 +150,8 @@ def _may_take(probe: Probe, connect_timeout: int) -> float:
 
 def _barred(declaration: Declaration) -> dict[str, str]:
     """Addresses that no client may have, and whose they are: who has one talks to itself, and no director is asked."""
-    names = declaration.director | declaration.real_server
     found = dict.fromkeys(map(str, floating_addresses(declaration)), "which floats between directors")
-    return found | {str(host.address): f"the address of {name}" for name, host in names.items()}
+    return found | {str(declaration.host(name).address): f"the address of {name}" for name in declaration.hosts()}
 
 
 def script(probe: Probe, login: Login, connect_timeout: int, barred: Collection[str] = ()) -> str:
@@ -359,8 +358,11 @@ def _over_ssh(host: str, destination: Sequence[str], text: str, seconds: float) 
 
 def _run(arguments: list[str], text: str, seconds: float, who: str) -> Heard:
     try:
-        return subprocess.run(arguments, input=text, capture_output=True, text=True, timeout=seconds, check=False)
+        # A password comes out of the environment and goes on byte for byte; a client's words may be in any encoding.
+        done = subprocess.run(arguments, input=os.fsencode(text), capture_output=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
         raise HostError(f"{who}: the connections did not end within {seconds:g} s") from None
     except FileNotFoundError:
         raise HostError(f"{who}: there is no {arguments[0]} here") from None
+    said, failed = (output.decode(errors="replace") for output in (done.stdout, done.stderr))
+    return subprocess.CompletedProcess(arguments, done.returncode, said, failed)

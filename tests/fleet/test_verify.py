@@ -172,6 +172,19 @@ def test_an_error_is_told_as_the_client_says_it(declaration: Declaration, progra
     assert "--password-env" in fault
 
 
+def test_an_error_in_another_encoding(declaration: Declaration, program: Install) -> None:
+    program("mariadb", "printf 'ERROR 2003: verweigert f\\374r db1\\n' >&2; exit 1")
+    reads, _ = verify(declaration, client_at("here"), Login(), count=1)
+    assert reads.faults == ("6 of 6 connections failed: ERROR 2003: verweigert f\N{REPLACEMENT CHARACTER}r db1",)
+
+
+def test_a_password_in_another_encoding(declaration: Declaration, program: Install, tmp_path: Path) -> None:
+    """As os.environ has it."""
+    program("mariadb", 'printf %s "$MYSQL_PWD" >"$NOTES"; exit 1')
+    verify(declaration, client_at("here"), Login("lab", os.fsdecode(b"f\374r"), option_files=False), count=1)
+    assert (tmp_path / "notes").read_bytes() == b"f\374r"
+
+
 def test_a_missing_server_gets_another_chance(declaration: Declaration, program: Install, tmp_path: Path) -> None:
     program(
         "mariadb",
