@@ -21,8 +21,7 @@ from cluster.status import Answers, status
 from cluster.vocabulary import Mode
 from cluster.why import LOOPBACK
 from tests.cluster.states import SOURCE
-from tests.cluster.test_status import unreached
-from tests.cluster.watched import blueprint, changed, elected, healthy, out, without
+from tests.cluster.watched import blueprint, changed, elected, healthy, out, unreached, without
 from tests.variants import MATRIX, SPECIAL, Variant
 
 PLAN = blueprint()

@@ -110,6 +110,14 @@ def standing_by(answers: Answers, plan: Blueprint, told: dict[str, str], service
     return answers
 
 
+def unreached(plan: Blueprint, told: str, *servers: str) -> Answers:
+    """The backup has no way to the health services of these, or they object to it; the active one serves them."""
+    well = healthy(plan)
+    asked = {ask: told for _, name, _, _, ask in asks(plan.declaration, "lb2") if name in servers}
+    pulse = replace(director_pulse(plan, "lb2", active=False, dead=servers), answers=asked)
+    return replace(well, pulses={**well.pulses, "lb2": pulse})
+
+
 def elected(plan: Blueprint) -> Answers:
     """A healthy cluster whose writer is the node with index 0, as clustercheck tells it: db1."""
     told = {
