@@ -18,7 +18,7 @@ from cluster.footprint import Blueprint
 from cluster.keepalived import floating_addresses
 from cluster.needed import needed
 from cluster.plan import plan
-from cluster.pulse import Ask, asks
+from cluster.pulse import Ask, asks, place
 from cluster.status import BUSY, Answers, EndpointView, Health, Part, ServerView, Status
 from cluster.vocabulary import CLUSTERCHECK_PORT
 from cluster.why import LOOPBACK
@@ -231,13 +231,13 @@ def _servers(case: Case) -> Iterator[Diagnosis]:
     if serving is None:
         return
     questions = {(e, name): ask for e, name, _, _, ask in asks(case.blueprint.declaration, serving)}
-    by_place = {(e.address, e.port, name): ask for (e, name), ask in questions.items()}
+    by_place = {(place(e), name): ask for (e, name), ask in questions.items()}
     for endpoint in case.status.endpoints:
         if not endpoint.in_table:
             yield Diagnosis(Fault.TABLE, serving, (f"{endpoint} is not in the kernel's table",))
             continue
         for server in endpoint.servers:
-            ask = by_place.get((endpoint.address, endpoint.port, server.name))
+            ask = by_place.get(((endpoint.protocol, endpoint.address, endpoint.port), server.name))
             yield from _server(case, endpoint, server, ask)
 
 

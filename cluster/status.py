@@ -156,15 +156,15 @@ def _unready(
     """
     if not any(director.part in {Part.ACTIVE, Part.STRAY} for director in directors):
         return
-    serving = {(str(e), e.protocol, s.name) for e in active for s in e.servers if s.health is Health.SERVING}
+    serving = {(e.place, s.name) for e in active for s in e.servers if s.health is Health.SERVING}
     for director in directors:
         if director.part is not Part.BACKUP:
             continue
         for endpoint in _endpoints(blueprint, director.name, answers):
             for server in endpoint.servers:
-                missed = server.weight is None and (str(endpoint), endpoint.protocol, server.name) in serving
+                missed = server.weight is None and (endpoint.place, server.name) in serving
                 if missed and server.why != PASSES:
-                    yield Unready(director.name, server.name, endpoint.service, str(endpoint), server.why)
+                    yield Unready(director.name, server.name, endpoint.service, endpoint.place, server.why)
 
 
 @dataclass(frozen=True)
@@ -299,7 +299,7 @@ def _of_directors(blueprint: Blueprint, found: Status) -> Iterator[str]:
 
 
 def _of_endpoint(endpoint: EndpointView, found: Status) -> Iterator[str]:
-    where = f"{endpoint.service} {endpoint}"
+    where = f"{endpoint.service} {endpoint.place}"
     if found.serving is None:
         return
     if not endpoint.in_table:
@@ -322,7 +322,7 @@ def _of_servers(found: Status) -> Iterator[str]:
             elif server.health is Health.SERVING and server.why:
                 what = f"{server.name} is in rotation in {{}}, but {server.why}"
             if what:
-                places.setdefault(what, []).append(f"{endpoint.service} {endpoint}")
+                places.setdefault(what, []).append(f"{endpoint.service} {endpoint.place}")
     yield from (what.replace("{}", ", ".join(where), 1) for what, where in places.items())
 
 

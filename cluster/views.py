@@ -93,6 +93,11 @@ class EndpointView:
     def __str__(self) -> str:
         return f"{self.address}:{self.port}"
 
+    @property
+    def place(self) -> str:
+        """No other endpoint's: TCP and UDP may have the same address and port (a name server's)."""
+        return str(self) if self.protocol == "tcp" else f"{self} {self.protocol}"
+
 
 @dataclass(frozen=True)
 class Unready:

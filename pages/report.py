@@ -37,7 +37,7 @@ def page(report: Report) -> str:
             "way": packet_path.drawing(report.scene, f"The way of a packet through {report.status.cluster}"),
             "way_style": packet_path.STYLE,
             "plots": plots(report),
-            "rows": {str(endpoint): _rows(report, endpoint) for endpoint in report.status.endpoints},
+            "rows": {endpoint.place: _rows(report, endpoint) for endpoint in report.status.endpoints},
             "part_class": lambda part: _PARTS.get(part, "bad"),
             "outcome": _OUTCOMES.get,
             "tone_class": _TONES.get,
