@@ -244,8 +244,12 @@ def _servers(case: Case) -> Iterator[Diagnosis]:
 def _backups(case: Case) -> Iterator[Diagnosis]:
     for each in case.status.unready if not case.status.under_way else ():
         if each.server not in case.answers.dead:
-            said = f"out of rotation on {each.director}, the backup, in {each.service} {each.endpoint}: {each.why}"
+            said = f"{_on_backup(each.director)} in {each.service} {each.endpoint}: {each.why}"
             yield Diagnosis(Fault.OUT, each.server, (said,), f"journalctl -u keepalived on {each.director}")
+
+
+def _on_backup(director: str) -> str:
+    return f"out of rotation on {director}, the backup,"
 
 
 def _server(case: Case, endpoint: EndpointView, server: ServerView, ask: Ask | None) -> Iterator[Diagnosis]:
@@ -348,5 +352,7 @@ def _is_cause(cause: Diagnosis, other: Diagnosis) -> bool:
     if cause.fault is Fault.STOPPED and other.fault is Fault.SPLIT_BRAIN:
         # Addresses that nobody there looks after: somebody gave them by hand, or keepalived was killed.
         return cause.host in other.host.split(_BOTH)
+    if cause.fault is Fault.FIREWALL and other.fault is Fault.OUT and cause.host != other.host:
+        return all(line.startswith(_on_backup(cause.host)) for line in other.evidence)
     same = cause.host == other.host and other.fault in _SAME_HOST.get(cause.fault, ())
     return same or other.fault in _ANYWHERE.get(cause.fault, ())

@@ -103,6 +103,16 @@ def test_a_server_that_only_the_backup_does_not_reach() -> None:
     )
 
 
+def test_a_packet_filter_of_the_backups_own_is_why_it_reaches_no_server() -> None:
+    seen = well()
+    seen.answers = unreached(seen.plan, "no answer within 1 s", "db1", "db2", "db3")
+    seen.look(
+        "lb2", tables=iptables(["*filter", ":OUTPUT ACCEPT [0:0]", "-A OUTPUT -p tcp -m tcp --dport 9200 -j DROP"])
+    )
+    (found,) = seen.found()
+    assert (found.fault, found.host, len(found.hence)) == (Fault.FIREWALL, "lb2", 3)
+
+
 def dropping(rule: str) -> Callable[[Seen], None]:
     return lambda seen: seen.look("db3", tables=iptables(["*filter", ":INPUT ACCEPT [0:0]", rule]))
 
