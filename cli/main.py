@@ -1,6 +1,8 @@
 """The command `lbctl`: global options and nothing else. Commands are listed in `cli.commands`."""
 
 import os
+import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -63,6 +65,10 @@ def options(
 
 
 def main() -> None:
+    # A terminal that is not UTF-8 has no ✗ and no →: a question mark is better than a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     app(prog_name="lbctl")
 
 

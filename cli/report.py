@@ -1,5 +1,6 @@
 """`lbctl report`: all that can be seen of a cluster, as one page."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -125,13 +126,17 @@ def _report(file: Path, declaration: Any, looks: "list[Status]", past: Any) -> "
 
 
 def _write(file: Path, text: str) -> None:
-    """Whole or not at all. Raises RequestError."""
+    """Whole or not at all. What is no regular file (/dev/null, a pipe) is written to, a link stays one. Raises RequestError."""
     from cluster.errors import RequestError  # noqa: PLC0415
 
     try:
-        beside = file.with_name(f".{file.name}.part")
+        if file.exists() and not file.is_file():
+            file.write_text(text, encoding="utf-8")
+            return
+        real = Path(os.path.realpath(file))
+        beside = real.with_name(f".{real.name}.part")
         beside.write_text(text, encoding="utf-8")
-        beside.replace(file)
+        beside.replace(real)
     except OSError as error:
         raise RequestError(f"{file}: {error.strerror}", cure="--output FILE names another place") from None
 

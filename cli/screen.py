@@ -19,7 +19,7 @@ SHOWN = 8
 
 _GOOD, _BAD, _QUIET, _NEWS = "green", "red", "dim", "cyan"
 _OF_PART = {Part.ACTIVE: _GOOD, Part.BACKUP: "", Part.NOT_ASKED: _QUIET}
-_OF_HEALTH = {Health.SERVING: "", Health.DRAINED: _NEWS, Health.UNKNOWN: _QUIET}
+_OF_HEALTH = {Health.SERVING: "", Health.DRAINED: _NEWS, Health.STANDBY: _QUIET, Health.UNKNOWN: _QUIET}
 
 
 def lines(status: Status, spark: Spark | None = None, *, verdict_first: bool = False) -> Iterator[Line]:
@@ -69,7 +69,7 @@ def _directors(status: Status) -> Iterator[Line]:
 
 
 def _director(view: DirectorView) -> tuple[str, ...]:
-    seen = view.part not in {Part.DEAD, Part.NOT_ASKED}
+    seen = view.part not in {Part.DEAD, Part.SILENT, Part.NOT_ASKED}
     priority = f"{view.priority}" if view.priority is not None else f"({view.declared_priority})"
     connections = str(view.connections) if seen else "-"
     return view.name, view.part, priority, connections, " ".join(map(str, view.holds)) or "-"
@@ -96,7 +96,7 @@ def _endpoint(
         yield _OF_HEALTH.get(view.health, _BAD), line
         if view.why and (view.name, view.why) not in told:
             told.add((view.name, view.why))
-            yield _BAD if view.health is not Health.DRAINED else _NEWS, f"    {view.why}"
+            yield _OF_HEALTH.get(view.health) or _BAD, f"    {view.why}"
 
 
 def _server(view: ServerView) -> tuple[str, ...]:

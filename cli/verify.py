@@ -235,12 +235,13 @@ def _place(where: str) -> str:
 
 def _print_verdict(verdict: "Verdict") -> None:
     endpoint = verdict.probe.endpoint
-    word, colour = ("ok   ", typer.colors.GREEN) if verdict.healthy else ("FAULT", typer.colors.RED)
+    word, colour = ("ok   ", typer.colors.GREEN) if verdict.tried else ("not tried", typer.colors.YELLOW)
+    word, colour = (word, colour) if verdict.healthy else ("FAULT", typer.colors.RED)
     counts = "  ".join(f"{name} {count}" for name, count in sorted(verdict.answers.items()))
+    nobody = "no answer" if verdict.tried else ""
     typer.secho(f"  {word} ", fg=colour, nl=False)
-    typer.echo(
-        f"{endpoint.service:<8} {endpoint!s:<21} {verdict.probe.word:<8} {counts or 'no answer'}{_more(verdict)}"
-    )
+    line = f"{endpoint.service:<8} {endpoint!s:<21} {verdict.probe.word:<8} {counts or nobody}{_more(verdict)}"
+    typer.echo(line.rstrip())
     for text in (*verdict.faults, *verdict.remarks):
         typer.echo(f"        {text}")
 
@@ -273,5 +274,6 @@ def _plain(verdict: "Verdict") -> dict[str, Any]:
         "faults": list(verdict.faults),
         "remarks": list(verdict.remarks),
         "healthy": verdict.healthy,
+        "tried": verdict.tried,
         "seconds": round(verdict.seconds, 3),
     }

@@ -71,7 +71,8 @@ def _follow(looks: Iterator["Status"], course: "Course") -> None:
     from cluster.watching import events  # noqa: PLC0415
 
     console = screen_console()
-    if not console.is_terminal:
+    # One that cannot move its cursor (TERM=dumb) would stay blank.
+    if not console.is_terminal or console.is_dumb_terminal:
         _log(looks, course)
         return
     from rich.live import Live  # noqa: PLC0415

@@ -13,7 +13,7 @@ from cluster.pulse import Traffic
 from cluster.status import EndpointView, ServerView, Status
 
 Key = tuple[str, str]
-"""An endpoint as text, and a server."""
+"""An endpoint's place, and a server."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Course:
         return self.seconds[-1] - self.seconds[0]
 
     def of(self, endpoint: EndpointView, server: ServerView) -> tuple[Rate | None, ...]:
-        return self.rates.get((str(endpoint), server.name), ())
+        return self.rates.get((endpoint.place, server.name), ())
 
     def average(self, rates: Sequence[Rate | None]) -> Rate | None:
         """Over the moments of which a rate is known; `rates` are those of a server, or of several together."""
@@ -110,7 +110,7 @@ def course(looks: Sequence[Status]) -> Course:
 def _servers(status: Status) -> Iterator[tuple[Key, ServerView]]:
     for endpoint in status.endpoints:
         for server in endpoint.servers:
-            yield (str(endpoint), server.name), server
+            yield (endpoint.place, server.name), server
 
 
 _NOTHING = Rate(0, 0, 0)

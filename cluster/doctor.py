@@ -20,7 +20,7 @@ from cluster.keepalived import floating_addresses
 from cluster.marks import to_directors
 from cluster.needed import needed
 from cluster.plan import plan
-from cluster.pulse import Ask, asks
+from cluster.pulse import Ask, asks, place
 from cluster.status import BUSY, Answers, EndpointView, Health, Part, ServerView, Status
 from cluster.vocabulary import CLUSTERCHECK_PORT
 from cluster.why import LOOPBACK
@@ -263,14 +263,25 @@ def _servers(case: Case) -> Iterator[Diagnosis]:
     if serving is None:
         return
     questions = {(e, name): ask for e, name, _, _, ask in asks(case.blueprint.declaration, serving)}
-    by_place = {(e.address, e.port, name): ask for (e, name), ask in questions.items()}
+    by_place = {(place(e), name): ask for (e, name), ask in questions.items()}
     for endpoint in case.status.endpoints:
         if not endpoint.in_table:
             yield Diagnosis(Fault.TABLE, serving, (f"{endpoint} is not in the kernel's table",))
             continue
         for server in endpoint.servers:
-            ask = by_place.get((endpoint.address, endpoint.port, server.name))
+            ask = by_place.get(((endpoint.protocol, endpoint.address, endpoint.port), server.name))
             yield from _server(case, endpoint, server, ask)
+
+
+def _backups(case: Case) -> Iterator[Diagnosis]:
+    for each in case.status.unready if not case.status.under_way else ():
+        if each.server not in case.answers.dead:
+            said = f"{_on_backup(each.director)} in {each.service} {each.endpoint}: {each.why}"
+            yield Diagnosis(Fault.OUT, each.server, (said,), f"journalctl -u keepalived on {each.director}")
+
+
+def _on_backup(director: str) -> str:
+    return f"out of rotation on {director}, the backup,"
 
 
 def _server(case: Case, endpoint: EndpointView, server: ServerView, ask: Ask | None) -> Iterator[Diagnosis]:
@@ -314,6 +325,7 @@ _LOOKS: tuple[Callable[[Case], Iterator[Diagnosis]], ...] = (
     _directors,
     _adverts,
     _servers,
+    _backups,
     _clocks,
     _denied,
     _left_behind,
@@ -372,5 +384,7 @@ def _is_cause(cause: Diagnosis, other: Diagnosis) -> bool:
     if cause.fault is Fault.STOPPED and other.fault is Fault.SPLIT_BRAIN:
         # Addresses that nobody there looks after: somebody gave them by hand, or keepalived was killed.
         return cause.host in other.host.split(_BOTH)
+    if cause.fault is Fault.FIREWALL and other.fault is Fault.OUT and cause.host != other.host:
+        return all(line.startswith(_on_backup(cause.host)) for line in other.evidence)
     same = cause.host == other.host and other.fault in _SAME_HOST.get(cause.fault, ())
     return same or other.fault in _ANYWHERE.get(cause.fault, ())

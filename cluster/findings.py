@@ -60,8 +60,11 @@ def of_verify(verdicts: Sequence[Verdict], remarks: Sequence[str], *, by: str, p
 def _of_endpoint(verdict: Verdict) -> Iterator[Finding]:
     probe = verdict.probe
     where = f"{probe.endpoint.service} {probe.endpoint}"
-    counts = ", ".join(f"{name} {count}" for name, count in sorted(verdict.answers.items())) or "no answer"
+    counts = ", ".join(f"{name} {count}" for name, count in sorted(verdict.answers.items())) or (
+        "no answer" if verdict.tried else "not tried"
+    )
     said = "; ".join((counts, *verdict.faults))
-    yield Finding(outcome=Outcome.OK if verdict.healthy else Outcome.BAD, text=f"{where} ({probe.word}): {said}")
+    passed = Outcome.OK if verdict.tried else Outcome.UNKNOWN
+    yield Finding(outcome=passed if verdict.healthy else Outcome.BAD, text=f"{where} ({probe.word}): {said}")
     for text in verdict.remarks:
         yield Finding(outcome=Outcome.NOTE, text=f"{where}: {text}")

@@ -45,7 +45,9 @@ def conclusions(declaration: Declaration, verdicts: Sequence[Verdict]) -> tuple[
 def _sides(services: Sequence[Verdict], direct: Sequence[Verdict]) -> _Sides:
     serving = [verdict for verdict in direct if not verdict.probe.idle]
     up = _names(v for v in serving if v.answers or any(map(refused, v.errors)))
-    missing = {name for verdict in services if not verdict.errors for name in verdict.missing}
+    missing = {
+        name for verdict in services if not verdict.errors and not verdict.probe.by_load for name in verdict.missing
+    }
     return _Sides(
         failing=tuple(str(v.probe.endpoint) for v in services if any(not refused(error) for error in v.errors)),
         serving=_names(iter(serving)),

@@ -40,8 +40,17 @@ def judge_large(probe: Probe, answers: Iterable[Answer]) -> Verdict:
         errors=Counter(a.error for a in heard if a.error),
     )
     faults, remarks = lost(probe, heard)
+    unmet = tuple(
+        f"{name} had no turn: whether large packets pass there is not known" for name in not_met(probe, heard)
+    )
     nobody = Counter(a.error for a in heard if a.error and not a.server)
-    return replace(verdict, faults=(*failed(nobody, len(heard)), *faults), remarks=remarks)
+    return replace(verdict, faults=(*failed(nobody, len(heard)), *faults), remarks=(*remarks, *unmet))
+
+
+def not_met(probe: Probe, answers: Iterable[Answer]) -> tuple[str, ...]:
+    """Servers that take turns and had none: other clients took theirs. One more round may meet them."""
+    met = {answer.server for answer in answers}
+    return tuple(name for name in probe.weights if name not in met) if probe.pattern is Pattern.ROTATES else ()
 
 
 def passed(answer: Answer, probe: Probe) -> bool:

@@ -91,12 +91,14 @@ class Report:
 
     @property
     def serving(self) -> tuple[int, int]:
-        """(declared servers in rotation everywhere, all that are declared and not drained)."""
+        """(declared servers in rotation everywhere, all that are declared, not drained, and do not only stand by)."""
         healths: dict[str, set[Health]] = {}
         for endpoint in self.status.endpoints:
             for server in endpoint.servers:
                 healths.setdefault(server.name, set()).add(server.health)
-        wanted = [seen for seen in healths.values() if not seen & {Health.STRANGER, Health.DRAINED}]
+        # Who is not the writer has its place where it serves; who stands by everywhere has none.
+        places = [seen - {Health.STANDBY} for seen in healths.values()]
+        wanted = [seen for seen in places if seen and not seen & {Health.STRANGER, Health.DRAINED}]
         return sum(seen == {Health.SERVING} for seen in wanted), len(wanted)
 
     @property

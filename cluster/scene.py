@@ -16,7 +16,7 @@ class Look(StrEnum):
 
     GOOD = "good"
     IDLE = "idle"
-    """It does not work now, and that is right: a passive director, a drained server."""
+    """It does not work now, and that is right: a passive director, a drained server, one that is not the writer."""
     BAD = "bad"
     UNKNOWN = "unknown"
 
@@ -113,6 +113,7 @@ def _rows(status: Status) -> dict[str, list[ServerView]]:
 _WORD = {
     Health.SERVING: ("serving", Look.GOOD),
     Health.DRAINED: ("drained", Look.IDLE),
+    Health.STANDBY: ("standby", Look.IDLE),
     Health.OUT: ("out", Look.BAD),
     Health.STRANGER: ("not declared", Look.BAD),
     Health.UNKNOWN: ("unknown", Look.UNKNOWN),
@@ -120,6 +121,8 @@ _WORD = {
 
 
 def _server(views: list[ServerView], mode: Mode, status: Status) -> Station:
+    # Who is not the writer does its work where it serves.
+    views = [view for view in views if view.health is not Health.STANDBY] or views
     first = views[0]
     healths = dict.fromkeys(view.health for view in views)
     word, look = ("dead", Look.BAD) if first.name in status.dead else _WORD[first.health]

@@ -1,26 +1,31 @@
 """How a cluster is: from the declaration, and what its hosts answered, to a view of all that an operator asks at night. Pure.
 
 What is not as it should be is said once more, in a line each, in `Status.troubles`: none means healthy. A server that was
-drained, and a change that is under way, are no trouble.
+drained or stands by, and a change that is under way, are no trouble.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import StrEnum
 from ipaddress import IPv4Address
 
 from cluster.footprint import Blueprint
-from cluster.history import Entry, Lock, history, locks, unfinished
+from cluster.history import Lock, history, locks, unfinished
 from cluster.keepalived import Destination, Endpoint, VirtualServer, configuration, floating_addresses
 from cluster.observed import HostState, SeenDestination, SeenService
 from cluster.plan import plan
 from cluster.pulse import Ask, Pulse, Traffic, place
 from cluster.pulse import asks as asked_by
-from cluster.vocabulary import Mode
-from cluster.why import contradicted, why_out
+from cluster.views import DirectorView, EndpointView, Health, Part, ServerView, Status, Unready
+from cluster.why import PASSES, contradicted, stands_by, why_out
+
+__all__ = ["BUSY", "Answers", "DirectorView", "EndpointView", "Health", "Part", "ServerView", "Status", "status"]
+# Who asks how a cluster is has the words of the answer from here, too.
 
 BUSY = "a change is under way there"
+NOT_YET = "it has not said yet all that is compared"
+"""Of a host that answered again after a look at everything."""
+NO_TROUBLE = frozenset({BUSY, NOT_YET})
 """Why a host's state could not be had that is no trouble."""
 
 
@@ -36,115 +41,8 @@ class Answers:
     """Hosts that cannot be asked, and why."""
     unseen: Mapping[str, str] = field(default_factory=dict)
     """Hosts that answer, but whose state could not be had, and why: `BUSY`, or something that is wrong."""
-
-
-class Part(StrEnum):
-    """What a director does in VRRP."""
-
-    ACTIVE = "active"
-    BACKUP = "backup"
-    STOPPED = "stopped"
-    STRAY = "stray"
-    """It holds addresses, and its keepalived does not run: its kernel goes on forwarding, and nobody checks the servers."""
-    DEAD = "dead"
-    NOT_ASKED = "not asked"
-
-
-class Health(StrEnum):
-    """What a server does in a service."""
-
-    SERVING = "serving"
-    DRAINED = "drained"
-    """It gets no new connections, as declared."""
-    OUT = "out"
-    """It should serve, and does not."""
-    STRANGER = "stranger"
-    """It is in the kernel's table, and not declared."""
-    UNKNOWN = "unknown"
-    """No director could be asked."""
-
-
-@dataclass(frozen=True)
-class DirectorView:
-    name: str
-    address: IPv4Address
-    part: Part
-    priority: int | None
-    """In the file that its keepalived reads; None where it was not seen."""
-    declared_priority: int
-    holds: tuple[IPv4Address, ...]
-    """Of what floats between directors."""
-    connections: int
-    """Established ones in its table: its own, and on a passive director its copies."""
-    why: str = ""
-
-
-@dataclass(frozen=True)
-class ServerView:
-    """A server under one endpoint."""
-
-    name: str
-    address: IPv4Address
-    port: int
-    declared: int
-    weight: int | None
-    """In the kernel; None: it is not in the table."""
-    mode: Mode | None
-    health: Health
-    why: str
-    active: int
-    inactive: int
-    total: Traffic
-    rate: Traffic
-
-
-@dataclass(frozen=True)
-class EndpointView:
-    """Where clients connect."""
-
-    service: str
-    address: IPv4Address
-    port: int
-    protocol: str
-    scheduler: str
-    declared_mode: Mode
-    modes: tuple[Mode, ...]
-    """In the kernel of the director that serves."""
-    in_table: bool
-    servers: tuple[ServerView, ...]
-
-    def __str__(self) -> str:
-        return f"{self.address}:{self.port}"
-
-
-@dataclass(frozen=True)
-class Status:
-    cluster: str
-    mode: Mode
-    at: datetime
-    serving: str | None
-    """The director whose table is shown: the active one, if there is one."""
-    directors: tuple[DirectorView, ...]
-    endpoints: tuple[EndpointView, ...]
-    dead: Mapping[str, str]
-    drift: tuple[tuple[str, str], ...]
-    """(host, what differs from the declaration)."""
-    drift_unknown: Mapping[str, str]
-    """Hosts that could not be compared, and why."""
-    locks: tuple[tuple[Lock, str], ...]
-    """Who changes the cluster now, and why nobody does any more though the lock stands, or ""."""
-    unfinished: Entry | None
-    """The last change, if nobody has said how it ended."""
-    troubles: tuple[str, ...]
-
-    @property
-    def healthy(self) -> bool:
-        return not self.troubles
-
-    @property
-    def under_way(self) -> bool:
-        """Somebody holds the lock, and is at work."""
-        return any(not stale for _, stale in self.locks)
+    late: Mapping[str, float] = field(default_factory=dict)
+    """Hosts whose pulse is of an earlier look, and how many seconds old it is: this time they have not answered yet."""
 
 
 def _never_stale_here(lock: Lock) -> str:
@@ -167,9 +65,10 @@ def status(blueprint: Blueprint, answers: Answers, stale: Callable[[Lock], str] 
         serving=serving,
         directors=directors,
         endpoints=endpoints,
+        unready=tuple(_unready(blueprint, directors, endpoints, answers)),
         dead={name: answers.dead[name] for name in declaration.hosts() if name in answers.dead},
         drift=drift,
-        drift_unknown=dict(answers.unseen),
+        drift_unknown=_not_compared(answers),
         locks=tuple((lock, stale(lock)) for lock in held),
         unfinished=unfinished(history(told, {}).entries),
         troubles=(),
@@ -197,9 +96,21 @@ def _director(blueprint: Blueprint, name: str, answers: Answers) -> DirectorView
         part = Part.BACKUP if floating else Part.ACTIVE
     else:
         part = Part.STOPPED
+    if rivals := _taken_over(name, holds, answers):
+        part, holds = Part.SILENT, ()
+        silent = f"no answer for {answers.late[name]:.0f} s, and {' and '.join(rivals)} took over"
+        return DirectorView(name, declared.address, part, pulse.priority, declared.priority, holds, 0, silent)
     connections = sum(d.active for service in pulse.services for d in service.destinations)
     why = "" if runs else f"keepalived is {pulse.keepalived or 'not there'}"
     return DirectorView(name, declared.address, part, pulse.priority, declared.priority, holds, connections, why)
+
+
+def _taken_over(name: str, holds: tuple[IPv4Address, ...], answers: Answers) -> tuple[str, ...]:
+    """Who holds now what this one held when it last answered: of a director that lost its power the old answer stays a while."""
+    if name not in answers.late:
+        return ()
+    newer = {host: pulse for host, pulse in answers.pulses.items() if host not in answers.late}
+    return tuple(host for host, pulse in newer.items() if any(pulse.holds(address) for address in holds))
 
 
 def _serving(directors: tuple[DirectorView, ...]) -> str | None:
@@ -234,6 +145,26 @@ def _endpoints(blueprint: Blueprint, serving: str | None, answers: Answers) -> I
             service is not None,
             (*(rows.declared(destination) for destination in server.destinations), *rows.strangers()),
         )
+
+
+def _unready(
+    blueprint: Blueprint, directors: tuple[DirectorView, ...], active: tuple[EndpointView, ...], answers: Answers
+) -> Iterator[Unready]:
+    """Each director checks the servers by itself, by ways of its own: what a backup does not reach is lost at the next failover.
+
+    Where its own question passes, keepalived has just started, or the server has just come back: its next check takes it in.
+    """
+    if not any(director.part in {Part.ACTIVE, Part.STRAY} for director in directors):
+        return
+    serving = {(e.place, s.name) for e in active for s in e.servers if s.health is Health.SERVING}
+    for director in directors:
+        if director.part is not Part.BACKUP:
+            continue
+        for endpoint in _endpoints(blueprint, director.name, answers):
+            for server in endpoint.servers:
+                missed = server.weight is None and (endpoint.place, server.name) in serving
+                if missed and server.why != PASSES:
+                    yield Unready(director.name, server.name, endpoint.service, endpoint.place, server.why)
 
 
 @dataclass(frozen=True)
@@ -275,7 +206,14 @@ class _Rows:
         state = self.answers.states.get(wanted.name)
         dead = wanted.name in self.answers.dead
         why = why_out(wanted, ask, director=self.pulse, own=own, state=state, dead=dead)
-        return Health.DRAINED if wanted.weight == 0 else Health.OUT, why
+        if wanted.weight == 0:
+            return Health.DRAINED, why
+        by_design = self._another_serves() and stands_by(wanted, ask, director=self.pulse, own=own, state=state)
+        return Health.STANDBY if by_design else Health.OUT, why
+
+    def _another_serves(self) -> bool:
+        """A declared one: of several that all stand by nobody is the writer."""
+        return any(there.weight for d in self.server.destinations if (there := self._there(d.address, d.port)))
 
     def _row(self, wanted: Destination, there: SeenDestination | None, health: Health, why: str) -> ServerView:
         key = (place(self.server.endpoint), wanted.address, wanted.port)
@@ -298,6 +236,13 @@ class _Rows:
 # What is wrong
 
 
+def _not_compared(answers: Answers) -> dict[str, str]:
+    """Of whom nothing was compared, though others were: that must not be taken for "as declared"."""
+    known = answers.states.keys() | answers.unseen.keys()
+    late = [name for name in answers.pulses if name not in known] if answers.states else []
+    return {**answers.unseen, **dict.fromkeys(late, NOT_YET)}
+
+
 def _drift(blueprint: Blueprint, answers: Answers) -> Iterator[tuple[str, str]]:
     """What a deploy would do, and what only a person can."""
     seen = {host: answers.states.get(host) for host in blueprint.declaration.hosts()}
@@ -316,7 +261,9 @@ def _troubles(blueprint: Blueprint, found: Status) -> Iterator[str]:
     for endpoint in found.endpoints:
         yield from _of_endpoint(endpoint, found)
     yield from _of_servers(found)
-    unseen = {host: why for host, why in found.drift_unknown.items() if why != BUSY}
+    if not found.under_way:
+        yield from _of_backups(found)
+    unseen = {host: why for host, why in found.drift_unknown.items() if why not in NO_TROUBLE}
     yield from (f"{host} could not be compared: {why.splitlines()[0]}" for host, why in unseen.items())
     if found.drift and not found.under_way:
         hosts = ", ".join(dict.fromkeys(host for host, _ in found.drift))
@@ -334,12 +281,12 @@ def _troubles(blueprint: Blueprint, found: Status) -> Iterator[str]:
 def _of_directors(blueprint: Blueprint, found: Status) -> Iterator[str]:
     floating = floating_addresses(blueprint.declaration)
     for director in found.directors:
-        if director.part in {Part.STOPPED, Part.STRAY}:
+        if director.part in {Part.STOPPED, Part.STRAY, Part.SILENT}:
             holds = " and it holds addresses all the same" if director.part is Part.STRAY else ""
             yield f"{director.name}: {director.why}{holds}"
         if director.priority not in {None, director.declared_priority} and not found.under_way:
             yield f"{director.name}: its priority is {director.priority}, declared is {director.declared_priority}"
-    asked = [d for d in found.directors if d.part not in {Part.DEAD, Part.NOT_ASKED}]
+    asked = [d for d in found.directors if d.part not in {Part.DEAD, Part.SILENT, Part.NOT_ASKED}]
     holders = {address: tuple(d.name for d in asked if address in d.holds) for address in floating}
     for several in dict.fromkeys(names for names in holders.values() if len(names) > 1):
         held = ", ".join(str(address) for address, names in holders.items() if names == several)
@@ -352,7 +299,7 @@ def _of_directors(blueprint: Blueprint, found: Status) -> Iterator[str]:
 
 
 def _of_endpoint(endpoint: EndpointView, found: Status) -> Iterator[str]:
-    where = f"{endpoint.service} {endpoint}"
+    where = f"{endpoint.service} {endpoint.place}"
     if found.serving is None:
         return
     if not endpoint.in_table:
@@ -375,7 +322,15 @@ def _of_servers(found: Status) -> Iterator[str]:
             elif server.health is Health.SERVING and server.why:
                 what = f"{server.name} is in rotation in {{}}, but {server.why}"
             if what:
-                places.setdefault(what, []).append(f"{endpoint.service} {endpoint}")
+                places.setdefault(what, []).append(f"{endpoint.service} {endpoint.place}")
+    yield from (what.replace("{}", ", ".join(where), 1) for what, where in places.items())
+
+
+def _of_backups(found: Status) -> Iterator[str]:
+    places: dict[str, list[str]] = {}
+    for each in found.unready:
+        what = f"{each.director}, the backup, would send clients of {{}} not to {each.server}: {each.why}"
+        places.setdefault(what, []).append(f"{each.service} {each.endpoint}")
     yield from (what.replace("{}", ", ".join(where), 1) for what, where in places.items())
 
 

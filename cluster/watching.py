@@ -27,10 +27,10 @@ def events(before: Status, after: Status) -> Iterator[Event]:
     """What is different, the most important first."""
     yield from _directors(before, after)
     yield from _hosts(before, after)
-    known = {str(endpoint): endpoint for endpoint in before.endpoints}
+    known = {endpoint.place: endpoint for endpoint in before.endpoints}
     for endpoint in after.endpoints:
         # What is shown of another director's table is no news of the servers.
-        if (old := known.get(str(endpoint))) and before.serving and after.serving:
+        if (old := known.get(endpoint.place)) and before.serving and after.serving:
             yield from _servers(old, endpoint)
     yield from _changes(before, after)
 
@@ -67,7 +67,7 @@ def _hosts(before: Status, after: Status) -> Iterator[Event]:
 
 def _servers(before: EndpointView, after: EndpointView) -> Iterator[Event]:
     old = {server.name: server for server in before.servers}
-    where = f"{after.service} {after}"
+    where = f"{after.service} {after.place}"
     for server in after.servers:
         was = old.get(server.name)
         if was is None or (was.health, was.weight, was.mode) == (server.health, server.weight, server.mode):
@@ -77,7 +77,9 @@ def _servers(before: EndpointView, after: EndpointView) -> Iterator[Event]:
 
 def _server(was: ServerView, now: ServerView) -> Iterator[tuple[Tone, str]]:
     if was.health is not now.health:
-        tone = {Health.SERVING: Tone.GOOD, Health.DRAINED: Tone.NEWS}.get(now.health, Tone.BAD)
+        tone = {Health.SERVING: Tone.GOOD, Health.DRAINED: Tone.NEWS, Health.STANDBY: Tone.NEWS}.get(
+            now.health, Tone.BAD
+        )
         yield tone, f"{was.health} → {now.health}" + (f": {now.why}" if now.why else "")
     if was.weight != now.weight and was.weight is not None and now.weight is not None:
         yield Tone.NEWS, f"weight {was.weight} → {now.weight}"
@@ -114,7 +116,7 @@ class Course:
 
 
 def _key(endpoint: EndpointView, server: ServerView) -> Key:
-    return endpoint.service, str(endpoint), server.name
+    return endpoint.service, endpoint.place, server.name
 
 
 _BARS = "▁▂▃▄▅▆▇█"

@@ -76,7 +76,10 @@ class Here:
 
 def _told(script: str) -> list[str]:
     try:
-        done = subprocess.run(["sh", "-s"], input=script, capture_output=True, text=True, timeout=LIMIT, check=False)
+        # What a host says of itself may be in another encoding: a name in a file, an error in Latin-1.
+        done = subprocess.run(
+            ["sh", "-s"], input=script, capture_output=True, text=True, errors="replace", timeout=LIMIT, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise HostError(f"this machine gives no answer: {error}") from error
     return done.stdout.splitlines()

@@ -4,6 +4,7 @@ Programs that use it import `fleet.green` before everything else.
 """
 
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
 from types import TracebackType
@@ -42,6 +43,15 @@ HOSTS_A_SECOND = 20
 """So many logins one processor does at least: of many hosts the last must not seem dead for waiting for its turn."""
 
 
+@dataclass(frozen=True)
+class _Asking:
+    """A question that is not answered yet."""
+
+    greenlet: Any
+    since: float
+    whole: bool
+
+
 class Onlooker:
     """Use as a context manager: connections are closed at its end."""
 
@@ -53,11 +63,13 @@ class Onlooker:
         self._session = Session(blueprint, connect_limit=max(patience, LOGIN_LIMIT + crowd), patience=patience)
         self._limit = patience + LOGIN_LIMIT + crowd + ANSWER_LIMIT
         self._pulses: dict[str, Pulse] = {}
+        self._heard: dict[str, float] = {}
+        """When each pulse came."""
         self._states: dict[str, HostState] = {}
         self._dead: dict[str, str] = {}
         self._unseen: dict[str, str] = {}
-        self._asking: dict[str, tuple[Any, float]] = {}
-        """Who has not answered yet, and since when it was asked."""
+        self._asking: dict[str, _Asking] = {}
+        """Who has not answered yet."""
 
     def __enter__(self) -> Self:
         self._session.open()
@@ -66,7 +78,7 @@ class Onlooker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        gevent.killall([asking for asking, _ in self._asking.values()], timeout=1)
+        gevent.killall([asking.greenlet for asking in self._asking.values()], timeout=1)
         self._session.close()
 
     def look(self, *, whole: bool = True, within: float | None = None) -> Answers:
@@ -75,22 +87,37 @@ class Onlooker:
         `within`: after so many seconds what is known of a host that has not answered is what it said before, until it has been
         silent for too long.
         """
+        began = time.monotonic()
         for name in self.blueprint.declaration.hosts():
-            if name not in self._asking:
-                self._asking[name] = (gevent.spawn(self._one, name, whole=whole), time.monotonic())
-        gevent.joinall(
-            [asking for asking, _ in self._asking.values()], timeout=self._limit if within is None else within
-        )
-        for name, (asking, since) in list(self._asking.items()):
-            silent_for = time.monotonic() - since
-            if asking.ready():
+            pending = self._asking.get(name)
+            if pending is None:
+                self._asking[name] = _Asking(gevent.spawn(self._one, name, whole=whole), time.monotonic(), whole)
+            elif whole and not pending.whole:
+                # It has been asked for its pulse alone, before: that does not answer what is asked now.
+                then = gevent.spawn(self._whole_after, pending.greenlet, name)
+                self._asking[name] = _Asking(then, time.monotonic(), whole)
+        waited_for = [asking.greenlet for asking in self._asking.values()]
+        gevent.joinall(waited_for, timeout=self._limit if within is None else within)
+        for name, asking in list(self._asking.items()):
+            if asking.greenlet.ready():
                 del self._asking[name]
-                asking.get()  # a fault of ours is not silence
-            elif silent_for >= self._limit:
-                asking.kill(block=False)
+                asking.greenlet.get()  # a fault of ours is not silence
+            elif time.monotonic() - asking.since >= self._limit:
+                asking.greenlet.kill(block=False)
                 del self._asking[name]
                 self._lost(name, f"no answer within {self._limit:.0f} s")
-        return Answers(datetime.now(UTC), dict(self._pulses), dict(self._states), dict(self._dead), dict(self._unseen))
+        return Answers(
+            datetime.now(UTC),
+            dict(self._pulses),
+            dict(self._states),
+            dict(self._dead),
+            dict(self._unseen),
+            {
+                name: time.monotonic() - heard
+                for name, heard in self._heard.items()
+                if heard < began and name in self._asking
+            },
+        )
 
     def examine(self) -> dict[str, Examined]:
         """What `lbctl doctor` asks more, of the hosts that answered at the last look; not of one that gives no answer now."""
@@ -128,6 +155,14 @@ class Onlooker:
         except HostError:  # none of them; why is in `unreachable`
             return History(unreachable=unreachable)
 
+    def _whole_after(self, pending: Any, name: str) -> None:
+        """Asks for all, on the same connection, when an earlier question is answered."""
+        try:
+            pending.get()
+        finally:
+            pending.kill(block=False)  # where we are no longer waited for, nor is it
+        self._one(name, whole=True)
+
     def _one(self, name: str, *, whole: bool) -> None:
         try:
             # What is asked is worked out afterwards: no host that is still to be called, or is dead, waits for it.
@@ -136,6 +171,7 @@ class Onlooker:
             # What it said until it failed is good. Without an end it is not, and that is said by `whole`, or by what reads it.
             end = answer.lines.index(pulse.END) + 1 if pulse.END in answer.lines else len(answer.whole())
             self._pulses[name] = pulse_of(answer.lines[:end])
+            self._heard[name] = time.monotonic()
             self._dead.pop(name, None)
             if whole:
                 self._state(name, answer.lines[end:], answer.failed)
@@ -160,6 +196,7 @@ class Onlooker:
     def _lost(self, name: str, why: str) -> None:
         self._dead[name] = why
         self._pulses.pop(name, None)
+        self._heard.pop(name, None)
         self._states.pop(name, None)
         self._unseen.pop(name, None)
         self._session.hang_up(name)

@@ -9,7 +9,7 @@ import os
 import shlex
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -17,8 +17,8 @@ from typing import Protocol
 from cluster.declaration import Declaration, Ssh
 from cluster.directly import direct_probes, judge_direct
 from cluster.errors import HostError, RequestError
-from cluster.keepalived import Endpoint
-from cluster.large import REQUEST, judge_large, large_probe
+from cluster.keepalived import Endpoint, floating_addresses
+from cluster.large import REQUEST, judge_large, large_probe, not_met
 from cluster.verification import TIMED_OUT, Answer, Probe, Verdict, identify, judge, probes
 
 AT_ONCE = 4
@@ -28,6 +28,8 @@ _SLOWEST = 400_000
 """Bytes a second that a large answer comes at, at least: what is slower counts as lost."""
 _NO_CLIENT = 69
 """sysexits.h, EX_UNAVAILABLE."""
+_IS_OF_THE_CLUSTER = 77
+"""EX_NOPERM."""
 _SSH_FAILED = 255
 """ssh(1), EXIT STATUS."""
 
@@ -90,8 +92,10 @@ def verify(
             f"there is no real server {', '.join(unknown)} in {declaration.source}", cure=f"known: {known}"
         )
 
+    barred = _barred(declaration)
+
     def hear(probe: Probe) -> list[Answer]:
-        text, seconds = script(probe, login, connect_timeout), _may_take(probe, connect_timeout)
+        text, seconds = script(probe, login, connect_timeout, barred), _may_take(probe, connect_timeout)
         return _answers(declaration, probe, client(text, seconds))
 
     found: list[Verdict] = []
@@ -109,7 +113,7 @@ def verify(
 
 def _at_endpoint(probe: Probe, hear: Callable[[Probe], list[Answer]], large: int) -> Iterator[Verdict]:
     if probe.endpoint.protocol != "tcp":
-        yield Verdict(probe, remarks=("not tried: a UDP service need not answer",))
+        yield Verdict(probe, remarks=("a UDP service need not answer",))
         return
     begun = time.monotonic()
     answers: list[Answer] = []
@@ -122,7 +126,14 @@ def _at_endpoint(probe: Probe, hear: Callable[[Probe], list[Answer]], large: int
     if large and probe.sql and verdict.answers:
         begun = time.monotonic()
         asked = large_probe(probe, large)
-        yield replace(judge_large(asked, hear(asked)), seconds=time.monotonic() - begun)
+        answers = []
+        for _ in range(_ROUNDS):
+            answers += hear(asked)
+            verdict = judge_large(asked, answers)
+            # What hangs takes its time, and says enough.
+            if verdict.faults or not not_met(asked, answers):
+                break
+        yield replace(verdict, seconds=time.monotonic() - begun)
 
 
 def _whole(probe: Probe, connect_timeout: int) -> int:
@@ -137,14 +148,27 @@ def _may_take(probe: Probe, connect_timeout: int) -> float:
     return 20 + turns * max(_whole(probe, connect_timeout), connect_timeout + _FOR_THE_QUERY)
 
 
-def script(probe: Probe, login: Login, connect_timeout: int) -> str:
-    """A shell script that connects `probe.count` times and prints a line for each: exit status, tab, what was said."""
+def _barred(declaration: Declaration) -> dict[str, str]:
+    """Addresses that no client may have, and whose they are: who has one talks to itself, and no director is asked."""
+    found = dict.fromkeys(map(str, floating_addresses(declaration)), "which floats between directors")
+    return found | {str(declaration.host(name).address): f"the address of {name}" for name in declaration.hosts()}
+
+
+def script(probe: Probe, login: Login, connect_timeout: int, barred: Collection[str] = ()) -> str:
+    """A shell script that connects `probe.count` times and prints a line for each: exit status, tab, what was said.
+
+    Where the client has one of the `barred` addresses it prints that alone, and connects nowhere.
+    """
     connect = _sql(probe, login, connect_timeout) if probe.sql else _plain(probe.endpoint)
     said = f"{connect} 2>&1 </dev/null"
     if probe.large:
         # awk's exit status is that of the line; the client's comes with what it said.
         said = f"{{ {connect}; printf '\\nexit\\t%s\\n' $?; }} 2>&1 </dev/null | awk {shlex.quote(_COUNTED)}"
     return f"""\
+own=$(ip -4 -o addr show 2>/dev/null)
+for address in {shlex.join(barred)}; do
+    case $own in *" inet $address/"*) echo "$address"; exit {_IS_OF_THE_CLUSTER} ;; esac
+done
 {_password(login)}
 limit=$(command -v timeout >/dev/null && echo timeout {_whole(probe, connect_timeout)})
 client=$(command -v {"mariadb || command -v mysql" if probe.sql else "bash"}) || exit {_NO_CLIENT}
@@ -164,20 +188,51 @@ wait
 
 
 def _password(login: Login) -> str:
-    return f"MYSQL_PWD={shlex.quote(login.password)}; export MYSQL_PWD" if login.password is not None else ":"
+    """The environment's MYSQL_PWD ranks below every option file, and ~/.my.cnf is read after a --defaults-extra-file (MySQL's
+    manual, 4.2.2.2 and 4.2.2.3). So the client reads a file of ours alone, which includes the usual ones, and then says the
+    password. It is readable to its owner, and gone at the end. `MYSQL_TEST_LOGIN_FILE`: ~/.mylogin.cnf would win otherwise.
+    """
+    if login.password is None:
+        return ":"
+    if not login.option_files:
+        return f"MYSQL_PWD={shlex.quote(login.password)}; export MYSQL_PWD"
+    usual = (
+        f"{_at_home(login.defaults_file)}" if login.defaults_file else '/etc/my.cnf /etc/mysql/my.cnf "$HOME/.my.cnf"'
+    )
+    return f"""\
+options=$(umask 077; mktemp) || exit
+trap 'rm -f "$options"' EXIT
+trap 'exit 143' HUP INT TERM
+for file in {usual}; do [ ! -r "$file" ] || echo "!include $file"; done >"$options"
+printf '%s\n' '[client]' {shlex.quote(f"password={_in_an_option_file(login.password)}")} >>"$options"
+MYSQL_TEST_LOGIN_FILE=$options.none; export MYSQL_TEST_LOGIN_FILE"""
+
+
+def _at_home(file: str) -> str:
+    """A shell's word: the client would have expanded ~ itself."""
+    return f'"$HOME"/{shlex.quote(file[2:])}' if file.startswith("~/") else shlex.quote(str(file))
+
+
+def _in_an_option_file(password: str) -> str:
+    """Between quotes # begins no comment, and blanks at its ends are its own."""
+    escaped = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+    return '"' + "".join(escaped.get(character, character) for character in password) + '"'
 
 
 def _sql(probe: Probe, login: Login, connect_timeout: int) -> str:
     endpoint = probe.endpoint
     options = ["--no-defaults"] if not login.option_files else []
     options = [f"--defaults-file={login.defaults_file}"] if login.defaults_file else options
+    of_ours = login.password is not None and login.option_files
+    options = [] if of_ours else options
     options += [f"--user={login.user}"] if login.user else []
     options += ["--protocol=tcp", f"--host={endpoint.address}", f"--port={endpoint.port}"]
     options += [f"--connect-timeout={connect_timeout}", "--batch", "--skip-column-names"]
     # Unbuffered: what was said before a large answer is heard also where that never comes.
     options += ["--unbuffered"] if probe.large else []
     options += [f"--execute={_query(probe.large)}"]
-    return f'$limit "$client" {shlex.join(options)}'
+    first = '--defaults-file="$options" ' if of_ours else ""
+    return f'$limit "$client" {first}{shlex.join(options)}'
 
 
 def _query(large: int) -> str:
@@ -192,6 +247,13 @@ def _plain(endpoint: Endpoint) -> str:
 
 
 def _answers(declaration: Declaration, probe: Probe, heard: Heard) -> list[Answer]:
+    if heard.returncode == _IS_OF_THE_CLUSTER:
+        address = heard.stdout.strip()
+        raise RequestError(
+            f"the client has {address}, {_barred(declaration).get(address, 'which is of this cluster')}: from there connections"
+            " do not go the way that a client's go",
+            cure="--from names another machine, or declare one as [client.NAME]",
+        )
     if heard.returncode == _NO_CLIENT:
         what = "a mariadb or mysql client" if probe.sql else "bash"
         raise HostError(
@@ -296,8 +358,11 @@ def _over_ssh(host: str, destination: Sequence[str], text: str, seconds: float) 
 
 def _run(arguments: list[str], text: str, seconds: float, who: str) -> Heard:
     try:
-        return subprocess.run(arguments, input=text, capture_output=True, text=True, timeout=seconds, check=False)
+        # A password comes out of the environment and goes on byte for byte; a client's words may be in any encoding.
+        done = subprocess.run(arguments, input=os.fsencode(text), capture_output=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
         raise HostError(f"{who}: the connections did not end within {seconds:g} s") from None
     except FileNotFoundError:
         raise HostError(f"{who}: there is no {arguments[0]} here") from None
+    said, failed = (output.decode(errors="replace") for output in (done.stdout, done.stderr))
+    return subprocess.CompletedProcess(arguments, done.returncode, said, failed)

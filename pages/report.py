@@ -15,7 +15,7 @@ from pages import packet_path, plot
 from templates import render
 
 _PARTS = {Part.ACTIVE: "good", Part.BACKUP: "idle", Part.NOT_ASKED: "idle"}
-_HEALTHS = {Health.SERVING: "good", Health.DRAINED: "news", Health.UNKNOWN: "idle"}
+_HEALTHS = {Health.SERVING: "good", Health.DRAINED: "news", Health.STANDBY: "idle", Health.UNKNOWN: "idle"}
 _OUTCOMES = {
     Outcome.OK: ("good", "✓"),
     Outcome.BAD: ("bad", "✗"),
@@ -37,7 +37,7 @@ def page(report: Report) -> str:
             "way": packet_path.drawing(report.scene, f"The way of a packet through {report.status.cluster}"),
             "way_style": packet_path.STYLE,
             "plots": plots(report),
-            "rows": {str(endpoint): _rows(report, endpoint) for endpoint in report.status.endpoints},
+            "rows": {endpoint.place: _rows(report, endpoint) for endpoint in report.status.endpoints},
             "part_class": lambda part: _PARTS.get(part, "bad"),
             "outcome": _OUTCOMES.get,
             "tone_class": _TONES.get,

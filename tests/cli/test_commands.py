@@ -224,3 +224,13 @@ def test_a_closed_pipe_is_no_fault(declaration: Path) -> None:
 
 def test_without_a_command_it_helps(lbctl: Lbctl) -> None:
     assert "Commands:" in lbctl().output
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+def test_a_terminal_that_has_no_such_characters(encoding: str) -> None:
+    code = "import cli.main as m; m.app = lambda **_: print('1 thing is wrong: \u2717 \u2192 db2'); m.main()"
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=True)
+    signs = "\u2717 \u2192" if encoding == "utf-8" else "? ?"
+    assert done.stdout.decode(encoding) == f"1 thing is wrong: {signs} db2\n"

@@ -1,6 +1,8 @@
 """`lbctl report`: what it looks at, what it writes, and how it ends. The hosts are made up."""
 
+import fcntl
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -125,6 +127,34 @@ def test_a_period_that_is_none(over: str, lbctl: Lbctl, declaration: Path) -> No
     done = lbctl("report", "-c", declaration, f"--over={over}")
     assert done.exit_code == Exit.INVALID
     assert "--over: " in done.stderr
+
+
+@pytest.mark.usefixtures("hosts")
+def test_what_is_no_regular_file_stays_what_it_is(lbctl: Lbctl, declaration: Path, tmp_path: Path) -> None:
+    """As /dev/null is, which root might replace."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, 2**20)
+    try:
+        done = lbctl("report", "-c", declaration, "-o", pipe, "--over", "0")
+        assert done.exit_code == Exit.DONE, done.stderr
+        assert pipe.is_fifo()
+        assert os.read(reading, 15) == b"<!DOCTYPE html>"
+    finally:
+        os.close(reading)
+
+
+@pytest.mark.usefixtures("hosts")
+def test_a_link_stays_one(lbctl: Lbctl, declaration: Path, tmp_path: Path) -> None:
+    page, link = tmp_path / "kept" / "page.html", tmp_path / "latest.html"
+    page.parent.mkdir()
+    link.symlink_to(page)
+    for _ in range(2):  # it need not be there yet
+        assert lbctl("report", "-c", declaration, "-o", link, "--over", "0").exit_code == Exit.DONE
+        assert link.is_symlink()
+        assert page.read_text().startswith("<!DOCTYPE html>")
+        assert list(page.parent.iterdir()) == [page]
 
 
 @pytest.mark.usefixtures("hosts")

@@ -42,6 +42,11 @@ def without_a_way(declaration: Declaration, *_: Any, **__: Any) -> list[Verdict]
     return found + [judge_direct(p, [whole(p.endpoint.service)], found, known) for p in asked]
 
 
+def not_tried(declaration: Declaration, *_: Any, **__: Any) -> list[Verdict]:
+    reads, writes = probes(declaration, count=4)
+    return [Verdict(reads, remarks=("a UDP service need not answer",)), judge(writes, [whole("db1")] * 4)]
+
+
 def unusable(*_: Any, **__: Any) -> list[Verdict]:
     raise HostError("app1 could not be reached")
 
@@ -71,6 +76,20 @@ def test_less_on_request(clients: Callable[[Client], None], lbctl: Lbctl, declar
     done = lbctl("-c", declaration, "verify", "--large", "0", "--no-direct")
     assert "large" not in done.stdout
     assert "direct" not in done.stdout
+
+
+def test_what_was_not_tried_is_not_called_good(
+    clients: Callable[[Client], None], lbctl: Lbctl, declaration: Path
+) -> None:
+    clients(not_tried)
+    done = lbctl("-c", declaration, "verify")
+    assert done.exit_code == Exit.DONE
+    assert done.stdout.splitlines()[1:3] == [
+        "  not tried read     10.0.0.10:3306        rotates",
+        "        a UDP service need not answer",
+    ]
+    told = json.loads(lbctl("-c", declaration, "verify", "--json").stdout)
+    assert [each["tried"] for each in told["endpoints"]] == [False, True]
 
 
 def test_who_is_guilty(clients: Callable[[Client], None], lbctl: Lbctl, declaration: Path) -> None:

@@ -19,13 +19,39 @@ from cluster.vocabulary import Mode
 from cluster.why import LOOPBACK
 from tests.cluster.examined_cluster import FLOATING, LB1, LB2, VIP, Seen, mac, well
 from tests.cluster.states import SOURCE
-from tests.cluster.watched import changed, out, without
+from tests.cluster.watched import changed, elected, out, unreached, without
 from tests.variants import MATRIX, SPECIAL, Variant
 
 
 @pytest.mark.parametrize("variant", [*MATRIX, *SPECIAL], ids=lambda variant: variant.name)
 def test_nothing_is_found_where_all_is_as_declared(variant: Variant) -> None:
     assert well(variant.blueprint).found() == ()
+
+
+def test_servers_that_stand_by_are_no_fault() -> None:
+    seen = well(Variant(writer="elected").blueprint)
+    seen.answers = elected(seen.plan)
+    assert seen.found() == ()
+
+
+def test_a_server_that_only_the_backup_does_not_reach() -> None:
+    seen = well()
+    seen.answers = unreached(seen.plan, "no answer within 1 s", "db3")
+    (found,) = seen.found()
+    assert (found.fault, found.host, found.cure) == (Fault.OUT, "db3", "journalctl -u keepalived on lb2")
+    assert found.evidence[0] == (
+        "out of rotation on lb2, the backup, in read 10.0.0.10:3306: clustercheck at 10.0.0.3:9200/: no answer within 1 s"
+    )
+
+
+def test_a_packet_filter_of_the_backups_own_is_why_it_reaches_no_server() -> None:
+    seen = well()
+    seen.answers = unreached(seen.plan, "no answer within 1 s", "db1", "db2", "db3")
+    seen.look(
+        "lb2", tables=iptables(["*filter", ":OUTPUT ACCEPT [0:0]", "-A OUTPUT -p tcp -m tcp --dport 9200 -j DROP"])
+    )
+    (found,) = seen.found()
+    assert (found.fault, found.host, len(found.hence)) == (Fault.FIREWALL, "lb2", 3)
 
 
 def dropping(rule: str) -> Callable[[Seen], None]:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from cluster.findings import Outcome, of_verify
 from cluster.large import REQUEST, judge_large, large_probe
 from cluster.reading import read
 from cluster.units import amount, size
@@ -68,6 +69,22 @@ def test_a_limit_of_the_servers_own_is_no_fault(answer: Answer) -> None:
     verdict = judge_large(probe(), [*whole("db1"), answer])
     assert verdict.healthy
     assert "max_allowed_packet" in verdict.remarks[0]
+
+
+def test_where_all_servers_refuse_nothing_was_tried() -> None:
+    refused = [Answer(name, sent=REQUEST, received=0) for name in ("db1", "db2")]
+    refused.append(Answer("db3", error="ERROR 2020: Got packet bigger than 'max_allowed_packet' bytes", sent=REQUEST))
+    verdict = judge_large(probe(), refused)
+    assert (verdict.healthy, verdict.tried) == (True, False)
+    assert judge_large(probe(), [*refused, *whole("db1")]).tried
+    (finding, *_) = of_verify([verdict], (), by="anna", place="here").findings
+    assert (finding.outcome, finding.text) == (Outcome.UNKNOWN, "read 10.0.0.10:3306 (large): not tried")
+
+
+def test_a_server_that_had_no_turn_is_named() -> None:
+    verdict = judge_large(probe(), whole("db1", "db2", "db1"))
+    assert verdict.remarks == ("db3 had no turn: whether large packets pass there is not known",)
+    assert judge_large(probe("10.0.0.11:3306"), whole("db1")).remarks == ()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from cluster.status import Answers, status
 from cluster.verification import Verdict, probes
 from cluster.watching import Tone
 from tests.cluster.sample import LAB
-from tests.cluster.watched import AT, blueprint, changed, healthy, out, without
+from tests.cluster.watched import AT, ONLY_A_WRITER, blueprint, changed, elected, healthy, out, without
+from tests.variants import Variant
 
 PLAN = blueprint()
 WELL = healthy(PLAN)
@@ -43,6 +44,14 @@ def test_servers_in_rotation() -> None:
     rests = blueprint(f"{LAB}drained = true\n")
     seen = status(rests, healthy(rests))
     assert report(rests.declaration, [seen], History(), {}, HERE).serving == (2, 2)
+
+
+def test_who_stands_by_everywhere_is_not_missed_in_rotation() -> None:
+    alone = blueprint(ONLY_A_WRITER)
+    assert report(alone.declaration, [status(alone, elected(alone))], History(), {}, HERE).serving == (1, 1)
+    both = Variant(writer="elected")
+    found = report(both.declaration, [status(both.blueprint, elected(both.blueprint))], History(), {}, HERE)
+    assert found.serving == (3, 3)
 
 
 def test_what_happened_between_looks() -> None:

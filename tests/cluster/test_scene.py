@@ -6,7 +6,8 @@ from cluster.scene import Look, Scene, Station, scene
 from cluster.status import Answers, status
 from cluster.vocabulary import Mode, ReturnPath
 from tests.cluster.sample import LAB
-from tests.cluster.watched import blueprint, changed, healthy, out, without
+from tests.cluster.watched import ONLY_A_WRITER, blueprint, changed, elected, healthy, out, without
+from tests.variants import Variant
 
 PLAN = blueprint()
 WELL = healthy(PLAN)
@@ -97,6 +98,21 @@ def test_a_dead_server_and_one_that_rests() -> None:
     }
     assert shown.picked == "db2"
     assert "db2's MAC address" in shown.steps[1].text
+
+
+def test_who_is_not_the_writer_serves_where_it_serves() -> None:
+    variant = Variant(writer="elected")
+    shown = scene(variant.declaration, status(variant.blueprint, elected(variant.blueprint)))
+    assert set(looks(shown.servers).values()) == {("serving", Look.GOOD)}
+
+
+def test_who_only_stands_by_rests() -> None:
+    shown = drawn(elected(blueprint(ONLY_A_WRITER)), ONLY_A_WRITER)
+    assert looks(shown.servers) == {
+        "db1": ("serving", Look.GOOD),
+        "db2": ("standby", Look.IDLE),
+        "db3": ("standby", Look.IDLE),
+    }
 
 
 def test_nobody_forwards() -> None:

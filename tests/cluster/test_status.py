@@ -8,7 +8,7 @@ import pytest
 from cluster.history import Entry, Owner, SeenLock
 from cluster.parts import Address
 from cluster.pulse import Ask
-from cluster.status import BUSY, Answers, Health, Part, ServerView, Status, status
+from cluster.status import BUSY, NOT_YET, Answers, Health, Part, ServerView, Status, status
 from cluster.vocabulary import Mode
 from cluster.why import LOOPBACK
 from tests.cluster.sample import LAB
@@ -21,7 +21,7 @@ OWNER = Owner("anna", "desk", 77, AT, "switch-mode nat", "machine")
 
 
 def server(found: Status, name: str, service: str = "read") -> ServerView:
-    (endpoint,) = (each for each in found.endpoints if each.service == service)
+    (endpoint, *_) = (each for each in found.endpoints if each.service == service)
     return next(each for each in endpoint.servers if each.name == name)
 
 
@@ -338,3 +338,11 @@ def test_a_director_that_missed_the_end_of_a_change_is_not_believed() -> None:
 def test_a_host_that_could_not_be_compared() -> None:
     found = status(PLAN, replace(WELL, unseen={"db1": "its answer stopped half-way"}))
     assert found.troubles == ("db1 could not be compared: its answer stopped half-way",)
+
+
+def test_a_host_whose_state_did_not_come_is_not_taken_for_as_declared() -> None:
+    states = {name: state for name, state in WELL.states.items() if name != "db1"}
+    found = status(PLAN, replace(WELL, states=states))
+    assert (found.drift_unknown, found.troubles) == ({"db1": NOT_YET}, ())
+    # A quick look compares nothing, and says so of nobody.
+    assert status(PLAN, replace(WELL, states={})).drift_unknown == {}

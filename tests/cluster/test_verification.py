@@ -125,6 +125,14 @@ def test_whole_names_go_before_short_ones() -> None:
 # What is made of it
 
 
+@pytest.mark.parametrize("scheduler", ["lc", "wlc"])
+def test_one_that_has_just_come_back_rightly_gets_all_by_connections(scheduler: str) -> None:
+    verdict = judge(probe(cluster((READ, f'scheduler = "{scheduler}"')), "10.0.0.10:3306"), answers("db3 " * 12))
+    assert verdict.healthy
+    assert verdict.missing == ("db1", "db2")
+    assert [text.split(":")[0] for text in verdict.remarks] == ["db1 did not answer", "db2 did not answer"]
+
+
 def test_reads_rotate() -> None:
     verdict = judge(probe(cluster(), "10.0.0.10:3306"), answers("db1 db2 db3 " * 4))
     assert verdict.healthy

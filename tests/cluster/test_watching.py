@@ -10,7 +10,7 @@ from cluster.vocabulary import Mode
 from cluster.watching import Course, Event, Tone, events, sparkline
 from tests.cluster.sample import LAB
 from tests.cluster.test_status import edited
-from tests.cluster.watched import AT, blueprint, changed, healthy, out, without
+from tests.cluster.watched import AT, ONLY_A_WRITER, blueprint, changed, elected, healthy, out, standing_by, without
 
 PLAN = blueprint()
 WELL = healthy(PLAN)
@@ -42,6 +42,26 @@ def test_the_active_director_died() -> None:
     assert between(died, moved(WELL)) == [(Tone.GOOD, "lb1: dead → backup")]
 
 
+def test_a_director_that_lost_its_power_holds_nothing_while_its_last_answer_is_remembered() -> None:
+    """For up to 17 s watch knows no more of it than what it said before; its peer has taken over after 4."""
+    taken = changed(WELL, "lb2", addresses=WELL.pulses["lb1"].addresses)
+    late = replace(taken, late={"lb1": 4.2})
+    assert between(WELL, late) == [
+        (Tone.NEWS, "failover: lb1 → lb2 active"),
+        (Tone.BAD, "lb1: active → silent (no answer for 4 s, and lb2 took over)"),
+    ]
+    found = status(PLAN, late)
+    assert found.serving == "lb2"
+    assert found.troubles == ("lb1: no answer for 4 s, and lb2 took over",)
+    assert between(late, without(late, "lb1", "no answer")) == [(Tone.BAD, "lb1: silent → dead (no answer)")]
+
+
+def test_a_director_that_is_slow_for_one_look_stays_what_it_was() -> None:
+    assert between(WELL, replace(WELL, late={"lb1": 2.5, "lb2": 2.5})) == []
+    both = changed(WELL, "lb2", addresses=WELL.pulses["lb1"].addresses)
+    assert between(both, replace(both, late={"lb1": 2.5, "lb2": 2.5})) == []
+
+
 def test_both_are_active_and_nobody_is() -> None:
     both = changed(WELL, "lb2", addresses=WELL.pulses["lb1"].addresses)
     nobody = changed(WELL, "lb1", addresses=frozenset())
@@ -59,6 +79,18 @@ def test_a_server_goes_and_comes_back() -> None:
     assert between(gone, WELL) == [
         (Tone.GOOD, "read 10.0.0.10:3306: db3 out → serving"),
         (Tone.GOOD, "write 10.0.0.11:3306: db3 out → serving"),
+    ]
+
+
+def test_another_writer_is_news() -> None:
+    plan = blueprint(ONLY_A_WRITER)
+    new = standing_by(
+        healthy(plan), plan, dict.fromkeys(("db1", "db3"), "503 wsrep_local_index is 2, the master is index 0")
+    )
+    seen = events(status(plan, elected(plan)), status(plan, new))
+    assert [(e.tone, e.text.split(": ", 1)[1].split(":")[0]) for e in seen] == [
+        (Tone.NEWS, "db1 serving → standby"),
+        (Tone.GOOD, "db2 standby → serving"),
     ]
 
 

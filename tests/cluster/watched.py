@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address
 
 from cluster.footprint import Blueprint
-from cluster.keepalived import configuration, floating_addresses
+from cluster.keepalived import VirtualServer, configuration, floating_addresses
 from cluster.observed import HostState
 from cluster.parts import Address
-from cluster.pulse import Ask, Pulse, Traffic, own_asks, place
+from cluster.pulse import Ask, Pulse, Traffic, asks, own_asks, place
 from cluster.reading import read
 from cluster.status import Answers
 from cluster.why import LOOPBACK
@@ -18,6 +18,10 @@ from tests.cluster.states import as_declared, director, services
 
 AT = datetime(2026, 11, 25, 3, 14, 15, tzinfo=UTC)
 LB1 = IPv4Address("10.0.0.4")
+ONLY_A_WRITER = "".join(LAB.partition("[service.read]")[::2]).replace(
+    'vip = "10.0.0.10"\nnat_port = 5506\n\n[service.write]\n', '[service.write]\ncheck = "primary"\n'
+)
+"""One service, whose writer is elected."""
 
 
 def blueprint(text: str = LAB) -> Blueprint:
@@ -81,3 +85,48 @@ def out(answers: Answers, plan: Blueprint, server: str, told: str = "") -> Answe
         state = director(plan, name, plan.declaration.mode, active=active, dead=(server,))
         answers = replace(answers, pulses={**answers.pulses, name: pulse}, states={**answers.states, name: state})
     return answers
+
+
+def standing_by(answers: Answers, plan: Blueprint, told: dict[str, str], service: str = "write") -> Answers:
+    """Servers are in no director's table for that service, because of what its check is told there, by server."""
+    addresses = {plan.declaration.real_server[name].address: words for name, words in told.items()}
+    for name in plan.declaration.director:
+        table = tuple(
+            replace(s, destinations=tuple(d for d in s.destinations if d.address not in addresses))
+            if any(
+                place(s.endpoint) == place(v.endpoint) and v.endpoint.service == service for v in _virtual(plan, name)
+            )
+            else s
+            for s in answers.pulses[name].services
+        )
+        asked = {
+            ask: addresses[address]
+            for endpoint, _, address, _, ask in asks(plan.declaration, name)
+            if endpoint.service == service and address in addresses
+        }
+        answers = changed(answers, name, services=table, answers=asked)
+        state = replace(answers.states[name], services=table)
+        answers = replace(answers, states={**answers.states, name: state})
+    return answers
+
+
+def unreached(plan: Blueprint, told: str, *servers: str) -> Answers:
+    """The backup has no way to the health services of these, or they object to it; the active one serves them."""
+    well = healthy(plan)
+    asked = {ask: told for _, name, _, _, ask in asks(plan.declaration, "lb2") if name in servers}
+    pulse = replace(director_pulse(plan, "lb2", active=False, dead=servers), answers=asked)
+    return replace(well, pulses={**well.pulses, "lb2": pulse})
+
+
+def elected(plan: Blueprint) -> Answers:
+    """A healthy cluster whose writer is the node with index 0, as clustercheck tells it: db1."""
+    told = {
+        name: f"503 wsrep_local_index is {index}, the master is index 0"
+        for index, name in enumerate(plan.declaration.real_server)
+        if index
+    }
+    return standing_by(healthy(plan), plan, told)
+
+
+def _virtual(plan: Blueprint, name: str) -> tuple[VirtualServer, ...]:
+    return configuration(plan.declaration, name).virtual_servers

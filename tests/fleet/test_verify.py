@@ -66,11 +66,72 @@ def test_every_server_answers_and_the_writer_alone(declaration: Declaration, pro
     assert "--user=monitor --protocol=tcp --host=10.0.0.10 --port=3306 --connect-timeout=5" in calls[0]
 
 
-def test_the_password_is_in_no_argument(declaration: Declaration, program: Install, tmp_path: Path) -> None:
-    program("mariadb", 'printf "%s\\n" "$*" >>"$NOTES"; printf %s "$MYSQL_PWD" >"$NOTES.password"; exit 1')
-    verify(declaration, client_at("here"), Login("monitor", SECRET), count=1)
-    assert (tmp_path / "notes.password").read_text() == SECRET
-    assert "se$cret" not in (tmp_path / "notes").read_text()
+@pytest.mark.parametrize("password", [SECRET, ' # \\ "', "", "\t'x'"])
+def test_the_password_is_in_no_argument_and_goes_before_option_files(
+    password: str, declaration: Declaration, program: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MariaDB's own program says what a client would be started with; a monitor's ~/.my.cnf is another account's."""
+    (tmp_path / "temporary").mkdir()
+    (tmp_path / ".my.cnf").write_text("[client]\npassword=another\nuser=another\nssl-ca=/ca.pem\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    program(
+        "mariadb",
+        'printf "%s\\n" "$*" >>"$NOTES"; f=${1#--defaults-file=}; stat -c %a "$f" >"$NOTES.mode"; '
+        'my_print_defaults "$1" client >"$NOTES.values"; exit 1',
+    )
+    verify(declaration, client_at("here"), Login("monitor", password), count=1)
+    said = (tmp_path / "notes.values").read_text()
+    assert said.endswith(f"--password={password}\n")
+    assert "--ssl-ca=/ca.pem\n" in said
+    assert (tmp_path / "notes.mode").read_text() == "600\n"
+    assert "--password" not in (tmp_path / "notes").read_text()
+    assert "--user=monitor" in (tmp_path / "notes").read_text()
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_a_password_beside_an_option_file(declaration: Declaration, program: Install, tmp_path: Path) -> None:
+    file = tmp_path / "my monitor.cnf"
+    file.write_text("[client]\npassword=another\nuser=monitor\n")
+    program("mariadb", 'cat "${1#--defaults-file=}" >"$NOTES"; exit 1')
+    verify(declaration, client_at("here"), Login(password="it", defaults_file=str(file)), count=1)
+    assert (tmp_path / "notes").read_text() == f'!include {file}\n[client]\npassword="it"\n'
+
+
+def test_in_a_lab_no_option_file_has_a_say(declaration: Declaration, program: Install, tmp_path: Path) -> None:
+    program("mariadb", 'printf "%s %s" "$MYSQL_PWD" "$1" >"$NOTES"; exit 1')
+    verify(declaration, client_at("here"), Login("lab", "lab", option_files=False), count=1)
+    assert (tmp_path / "notes").read_text() == "lab --no-defaults"
+
+
+@pytest.mark.parametrize(
+    ("address", "whose"),
+    [
+        ("10.0.0.1", "the address of db1"),
+        ("10.0.0.4", "the address of lb1"),
+        ("10.0.0.10", "which floats between directors"),
+    ],
+)
+def test_a_host_of_the_cluster_is_no_client_by_whatever_name(
+    address: str, whose: str, declaration: Declaration, program: Install, tmp_path: Path
+) -> None:
+    """It has the virtual addresses itself, so that no director would be asked."""
+    program("ip", f"echo '2: eth0    inet 10.0.0.111/24 scope global'; echo '3: d    inet {address}/32 scope global'")
+    program("ssh", 'shift 6; exec "$@"')
+    program("mariadb", ROTATING)
+    for where in ("here", "root@10.0.0.1"):
+        with pytest.raises(RequestError, match=f"the client has {address}, {whose}"):
+            verify(declaration, client_at(where, declaration), Login())
+    assert not (tmp_path / "notes").exists()
+
+
+def test_a_client_beside_the_cluster_is_one(declaration: Declaration, program: Install) -> None:
+    program("ip", "echo '2: eth0    inet 10.0.0.11/24'; echo '2: eth0    inet 10.0.0.41/24'")
+    program("mariadb", ROTATING)
+    with pytest.raises(RequestError, match=r"10\.0\.0\.11,"):
+        verify(declaration, client_at("here"), Login())
+    program("ip", "echo '2: eth0    inet 10.0.0.110/24'; echo '2: eth0    inet 10.0.0.41/24'")
+    assert all(verdict.healthy for verdict in verify(declaration, client_at("here"), Login()))
 
 
 @pytest.mark.parametrize(
@@ -109,6 +170,19 @@ def test_an_error_is_told_as_the_client_says_it(declaration: Declaration, progra
     (fault,) = reads.faults
     assert fault.startswith("6 of 6 connections failed: ERROR 1045 (28000): Access denied")
     assert "--password-env" in fault
+
+
+def test_an_error_in_another_encoding(declaration: Declaration, program: Install) -> None:
+    program("mariadb", "printf 'ERROR 2003: verweigert f\\374r db1\\n' >&2; exit 1")
+    reads, _ = verify(declaration, client_at("here"), Login(), count=1)
+    assert reads.faults == ("6 of 6 connections failed: ERROR 2003: verweigert f\N{REPLACEMENT CHARACTER}r db1",)
+
+
+def test_a_password_in_another_encoding(declaration: Declaration, program: Install, tmp_path: Path) -> None:
+    """As os.environ has it."""
+    program("mariadb", 'printf %s "$MYSQL_PWD" >"$NOTES"; exit 1')
+    verify(declaration, client_at("here"), Login("lab", os.fsdecode(b"f\374r"), option_files=False), count=1)
+    assert (tmp_path / "notes").read_bytes() == b"f\374r"
 
 
 def test_a_missing_server_gets_another_chance(declaration: Declaration, program: Install, tmp_path: Path) -> None:
@@ -151,7 +225,8 @@ def test_udp_is_not_tried(program: Install) -> None:
     program("mariadb", ROTATING)
     udp, _ = verify(names, client_at("here"), Login())
     assert udp.healthy
-    assert "not tried" in udp.remarks[0]
+    assert not udp.tried
+    assert udp.remarks == ("a UDP service need not answer",)
 
 
 def test_from_another_host(declaration: Declaration, program: Install, tmp_path: Path) -> None:
@@ -244,6 +319,20 @@ def test_large_answers_and_each_server(declaration: Declaration, program: Instal
     assert sum("--unbuffered" in call for call in calls) == 3 + 1 + 3
     assert any("--user=monitor --protocol=tcp --host=10.0.0.2 --port=3306" in call for call in calls)
     assert "se$cret" not in (tmp_path / "notes").read_text()
+
+
+# Of the calls for a large answer the first that was db3's turn goes to db1.
+LATE = """
+case "$n $*" in "3 "*10.0.0.10*REPEAT*) [ -e "$COUNT.late" ] || n=1; : >"$COUNT.late" ;; esac
+"""
+
+
+def test_large_answers_are_asked_for_until_each_server_was_met(declaration: Declaration, program: Install) -> None:
+    """Other clients connect, too: db3 has its turn only in the second round."""
+    program("mariadb", SENDS.replace("esac\n", f"esac\n{LATE}", 1))
+    _, reads, _, _ = verify(declaration, client_at("here"), Login(), large=300_000)
+    assert set(reads.answers) == {"db1", "db2", "db3"}
+    assert sum(reads.answers.values()) == 6
 
 
 def test_a_large_answer_that_never_ends(declaration: Declaration, program: Install) -> None:

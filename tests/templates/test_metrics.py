@@ -11,11 +11,13 @@ import pytest
 
 from cluster.declaration import Declaration
 from cluster.footprint import Blueprint
+from cluster.history import Entry
 from cluster.metrics import DRIFTS, METRICS, REASONS, TEXT
 from cluster.parts import Part, Thing
 from cluster.reading import read
 from cluster.vocabulary import Mode
 from templates import render
+from tests.cluster.watched import AT
 from tests.variants import Variant
 
 ON = "\n[metrics]\nenabled = true\n"
@@ -247,6 +249,16 @@ def test_the_last_change(host: Host) -> None:
     assert found["lbctl_last_change_done"] == 0
     assert found["lbctl_last_change_timestamp_seconds"] == 1e9 + len("10000.json")
     assert found["lbctl_locked"] == 1
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("result", "done"),
+    [("done, but not on lb2", 1), ("done, but for what is still used: dummy0", 1), ("interrupted", 0), ("", 0)],
+)
+def test_a_change_that_is_done_but_for_something_ended_well(host: Host, result: str, done: int) -> None:
+    host.write("/var/lib/lbctl/history/0001.json", Entry(1, "deploy", "a", "b", AT, AT, result).write())
+    assert host.look()["lbctl_last_change_done"] == done
 
 
 @pytest.mark.process
