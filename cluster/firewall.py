@@ -32,12 +32,14 @@ class Packet:
     out: str = ""
     """The interface that it leaves by."""
     sent_on: bool = False
-    """By IPVS. What conntrack calls it depends on vs.conntrack, and on who saw its connection begin (ip_vs_notrack)."""
+    """By IPVS, which does not have conntrack list its connections unless vs.conntrack is set (ip_vs_xmit.c, ip_vs_notrack)."""
+    listed: str = ""
+    """Of one that is sent on: what conntrack calls it. Empty: not known."""
 
     @property
     def state(self) -> str:
         """As conntrack calls it; empty: not known."""
-        return "" if self.sent_on else "established" if self.answer else "new"
+        return self.listed if self.sent_on else "established" if self.answer else "new"
 
     @property
     def kind(self) -> str:

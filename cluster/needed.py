@@ -8,7 +8,7 @@ from cluster.declaration import Declaration, Director
 from cluster.firewall import IPIP, TCP, UDP, VRRP, Packet
 from cluster.footprint import Blueprint
 from cluster.keepalived import endpoints
-from cluster.vocabulary import CLUSTERCHECK_PORT, Mode
+from cluster.vocabulary import CLUSTERCHECK_PORT, Check, Mode, ReturnPath
 
 SYNC_PORT = 8848
 """The kernel's copies of connections (net/netfilter/ipvs/ip_vs_sync.c, IP_VS_SYNC_PORT)."""
@@ -57,7 +57,7 @@ def _into_director(declaration: Declaration, host: str, interface: str) -> Itera
     if declaration.mode is Mode.NAT:
         for name, server in declaration.real_server.items():
             for port in _ports(declaration):
-                yield Needed("forward", _answer(port, server.address, interface), name)
+                yield Needed("forward", _answer(declaration, port, server.address, interface), name)
 
 
 def _out_of_director(declaration: Declaration, host: str, interface: str) -> Iterator[Needed]:
@@ -77,7 +77,8 @@ def _out_of_director(declaration: Declaration, host: str, interface: str) -> Ite
         else:
             target = server.address if declaration.mode is Mode.NAT else None
             for port in _ports(declaration):
-                yield Needed("output", Packet(TCP, port, target=target, out=interface, sent_on=True), name)
+                sent = Packet(TCP, port, target=target, out=interface, sent_on=True, listed=_listed(declaration))
+                yield Needed("output", sent, name)
 
 
 def _into_server(declaration: Declaration, host: str, interface: str) -> Iterator[Needed]:
@@ -113,5 +114,16 @@ def _ports(declaration: Declaration) -> list[int]:
     return sorted({s.port_at_servers for s in declaration.service.values() if s.protocol == "tcp"})
 
 
-def _answer(port: int, server: IPv4Address, interface: str) -> Packet:
-    return Packet(TCP, port, server, interface, answer=True, out=interface, sent_on=True)
+def _listed(declaration: Declaration) -> str:
+    """What conntrack calls what IPVS sends on: not a connection that it lists, unless vs.conntrack is set (measured in nat)."""
+    return "" if declaration.nat.return_path is ReturnPath.SNAT else "untracked"
+
+
+def _answer(declaration: Declaration, port: int, server: IPv4Address, interface: str) -> Packet:
+    """What a server says first. conntrack, where some rule has it look, has not seen what that answers (measured)."""
+    listed = "invalid"
+    if any(s.check is Check.TCP for s in declaration.service.values() if s.port_at_servers == port):
+        listed = "untracked"  # by our own chain: see DirectorParts._untracked
+    if declaration.nat.return_path is ReturnPath.SNAT:
+        listed = "established"
+    return Packet(TCP, port, server, interface, answer=True, out=interface, sent_on=True, listed=listed)

@@ -6,10 +6,11 @@ from ipaddress import IPv4Address
 import pytest
 
 from cluster.firewall import IPIP, TCP, UDP, VRRP, Chains, Packet, dropped_by
+from cluster.footprint import Blueprint
 from cluster.iptables import iptables
 from cluster.needed import needed
 from cluster.nft import nft
-from cluster.vocabulary import Mode
+from cluster.vocabulary import Mode, ReturnPath
 from tests.variants import Variant
 
 LB1, CLIENT = IPv4Address("10.0.0.4"), IPv4Address("10.0.0.5")
@@ -162,6 +163,7 @@ FORWARDED = Packet(TCP, 3306, CLIENT, "eth0", answer=True, out="eth0", sent_on=T
         ("-A INPUT -p tcp -m tcp --dport 9200 -j NFQUEUE --queue-num 0", CHECK, "input"),
         ("-A INPUT -p tcp -j SOMEWHERE", CHECK, "input"),
         ("-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", FORWARDED, "forward"),
+        ("-A FORWARD -m conntrack --ctstate INVALID -j ACCEPT", replace(FORWARDED, listed="invalid"), "forward"),
     ],
     ids=lambda value: str(value)[:70],
 )
@@ -292,3 +294,37 @@ def test_what_is_needed_is_said_in_words() -> None:
     assert {"VRRP (protocol 112) from lb2", "VRRP (protocol 112) to lb2", "IPIP (protocol 4) to db3"} <= of_director
     nat = set(map(str, needed(Variant(Mode.NAT).blueprint, "lb1")))
     assert {"answers of TCP 3306 from db1", "TCP 3306 to db1", "TCP 5506 from clients"} <= nat
+
+
+KNOWN_ONLY = "-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+UNKNOWN = "-A FORWARD -m conntrack --ctstate INVALID -j DROP"
+
+
+@pytest.mark.parametrize(
+    ("blueprint", "known_only", "unknown"),
+    [
+        (Variant(Mode.NAT).blueprint, "policy drop of FORWARD", UNKNOWN),
+        (Variant(Mode.NAT, return_path=ReturnPath.SNAT).blueprint, None, None),
+    ],
+    ids=["ipvs", "conntrack"],
+)
+def test_an_answer_of_a_connection_that_conntrack_has_not_seen(
+    blueprint: Blueprint, known_only: str | None, unknown: str | None
+) -> None:
+    answers = [each.packet for each in needed(blueprint, "lb1") if each.hook == "forward"]
+    assert answers
+    for packet in answers:
+        assert dropped_by(saved(KNOWN_ONLY, policy=DROP_ALL), "forward", packet) == known_only
+        assert dropped_by(saved(UNKNOWN), "forward", packet) == unknown
+
+
+def test_what_ipvs_sends_on_is_not_what_conntrack_lists() -> None:
+    rule = "-A OUTPUT -p tcp -m tcp --dport 3306 -m conntrack --ctstate UNTRACKED -j DROP"
+    known = "-A OUTPUT -m conntrack --ctstate NEW,ESTABLISHED -j DROP"
+    sent = [
+        n.packet for n in needed(Variant(Mode.NAT).blueprint, "lb1") if n.packet.port == 3306 and n.hook == "output"
+    ]
+    assert sent
+    for packet in sent:
+        assert dropped_by(saved(rule), "output", packet) == rule
+        assert dropped_by(saved(known), "output", packet) is None

@@ -130,6 +130,28 @@ ONLY = {
             "iptables -D FORWARD 1",
             name="forward",
         ),
+        # conntrack has not seen what servers answer: it calls that invalid, and not established.
+        Made(
+            Fault.FIREWALL,
+            "active",
+            "iptables -I FORWARD 1 -m conntrack --ctstate INVALID -j DROP",
+            "iptables -D FORWARD 1",
+            name="invalid",
+        ),
+        Made(
+            Fault.FIREWALL,
+            "active",
+            "iptables -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT; iptables -P FORWARD DROP",
+            "iptables -P FORWARD ACCEPT; iptables -D FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+            name="established only",
+        ),
+        Made(
+            Fault.FIREWALL,
+            "active",
+            "iptables -I OUTPUT 1 -p tcp --dport 3306 -m conntrack --ctstate UNTRACKED -j DROP",
+            "iptables -D OUTPUT 1",
+            name="untracked",
+        ),
         Made(
             Fault.REDIRECTS,
             "active",
