@@ -16,8 +16,7 @@ Whatever is not a fresh "yes" is 503, and the first line of the body says why. W
   (measured, MariaDB 10.11): the index counts only in a node that serves.
 - wsrep_reject_queries (ALL, ALL_KILL) shows in none of these three, while all clients are refused (measured).
 - wsrep_desync, and giving a state transfer, show as state 2, Donor/Desynced. With --serve-donor that serves, for of two nodes,
-  one joining and one giving, none would be left; but not with wsrep_sst_donor_rejects_queries, which says what it does and does
-  not always show in wsrep_ready.
+  one joining and one giving, none would be left; but not with wsrep_sst_donor_rejects_queries, which wsrep_ready may not show.
 - wsrep_local_index is a rank in the member list: it moves with every join and leave, and a joining node takes 0 before it serves
   (measured). Hence /writable, for a director that chooses the writer by weight.
 
@@ -47,8 +46,7 @@ if TYPE_CHECKING:
 
     Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-# Seconds until a silent connection is given up. Not at once: a server that hangs would gather them, and may go on.
-PATIENCE = 5.0
+PATIENCE = 5.0  # seconds until a silent connection is given up; not at once: a server that hangs would gather them, and may go on
 PAUSE = 1.0  # seconds before the client is started again; none after one that had answers: somebody may have killed it
 ANSWER_BYTES = 65536  # from the server, at most; there are 300
 REQUEST_BYTES, REQUEST_SECONDS = 8192, 1.0  # a second to send a request, and again to take the answer and close
@@ -73,6 +71,9 @@ SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only','super_read_only','wsr
 SELECT 'END';
 """
 END = b"END\n"
+# Where wsrep_sync_wait is set for all (Nextcloud, ownCloud) an answer waits for what is yet to be applied: during an ALTER, or
+# flow control, on every node. A server without Galera does not know it, and the client ends there: the next one leaves it out.
+AT_ONCE = b"SET SESSION wsrep_sync_wait = 0;\n"
 # Nobody's my.cnf changes what is asked; a connection that was lost must show, so the client is not to mend it silently.
 CLIENT = ("--no-defaults", "--skip-reconnect", "--batch", "--skip-column-names", "--unbuffered", "--user=clustercheck")
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}  # no HOME with a .mylogin.cnf, no MYSQL_PWD, no NOTIFY_SOCKET
@@ -179,7 +180,7 @@ class Looker:
         self.look = Look({}, time.monotonic())
         self.client: tuple[subprocess.Popen[bytes], socket.socket] | None = None
         self.asked_at: float | None = None  # None: no look is under way
-        self.output, self.next_at = b"", 0.0
+        self.output, self.next_at, self.opening = b"", 0.0, AT_ONCE
 
     def turn(self, now: float) -> float:
         """Does what is due; says when something will be again."""
@@ -201,6 +202,7 @@ class Looker:
         return process, ours
 
     def ask(self, now: float) -> None:
+        question = QUERY if self.client else self.opening + QUERY
         try:
             self.client = self.client or self.start()
         except OSError as error:
@@ -208,7 +210,7 @@ class Looker:
             return
         self.asked_at, self.next_at = now, now + self.options.every
         with contextlib.suppress(OSError):  # it ended: then there is an end to read, and the reason before it
-            self.client[1].send(QUERY)
+            self.client[1].send(question)
 
     def read(self, client: socket.socket) -> None:
         piece = b""
@@ -226,6 +228,7 @@ class Looker:
         """Gives the connection up; another is tried. Empty `broken`: it stands, but nothing comes."""
         self.next_at = now if self.look.values else now + PAUSE
         self.look = Look({}, self.look.at, broken)
+        self.opening = b"" if b"'wsrep_sync_wait'" in self.output else AT_ONCE
         self.asked_at, self.output = None, b""
         if self.client is not None:
             (process, ours), self.client = self.client, None
@@ -378,9 +381,8 @@ def serve(options: Options) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    default = Options()
     parser = argparse.ArgumentParser(description="Answers 200 or 503 for the Galera node on this host.")
-    add = parser.add_argument
+    default, add = Options(), parser.add_argument
     add("--listen", metavar="ADDRESS", default="", help="one of this host's (default: all, IPv4 and IPv6)")
     add("--port", type=int, default=default.port, help="default: %(default)s; 0 takes a free one and names it")
     add("--socket", metavar="PATH", default=default.socket, help="of the server (default: %(default)s)")
