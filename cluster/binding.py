@@ -145,7 +145,11 @@ def not_synced(state: HostState) -> str | None:
 
 
 def _in_galera(state: HostState) -> bool:
-    return state.galera.get("wsrep_on") == "ON"
+    """MariaDB without Galera says that wsrep_on is OFF, and wsrep_cluster_status Disconnected. Percona XtraDB Cluster may not say
+    wsrep_on at all.
+    """
+    seen = state.galera
+    return seen.get("wsrep_on", "ON" if "wsrep_cluster_status" in seen else "") == "ON" or "wsrep_local_state" in seen
 
 
 def _list(addresses: Iterable[IPv4Address]) -> str:

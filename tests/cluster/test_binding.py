@@ -191,6 +191,26 @@ def test_without_galera_a_server_only_has_to_be_up() -> None:
     assert not_synced(single) is None
     assert not_synced(replace(single, database="down")) is not None
 
+    disconnected = {
+        "wsrep_on": "OFF",
+        "wsrep_cluster_status": "Disconnected",
+        "wsrep_ready": "OFF",
+    }  # a MariaDB by itself
+    assert not_synced(replace(single, galera=disconnected)) is None
+
+
+@pytest.mark.parametrize(
+    ("galera", "why"),
+    [
+        ({"wsrep_cluster_status": "Primary", "wsrep_local_state": "2", "wsrep_ready": "ON"}, "wsrep_local_state is 2"),
+        ({"wsrep_cluster_status": "non-Primary", "wsrep_ready": "OFF"}, "wsrep_cluster_status is non-Primary"),
+        ({"wsrep_on": "OFF", "wsrep_cluster_status": "Primary", "wsrep_local_state": "2"}, "wsrep_local_state is 2"),
+    ],
+)
+def test_a_node_is_known_without_wsrep_on(galera: dict[str, str], why: str) -> None:
+    """Percona XtraDB Cluster has that one for a session only; and somebody may have switched it off."""
+    assert (not_synced(replace(server(ALL, ALL), galera=galera)) or "").startswith(why)
+
 
 @pytest.mark.parametrize(
     ("text", "end"),
