@@ -73,7 +73,7 @@ def _judged(part: Part, missing: Sequence[Listener], seen: HostState) -> Refusal
 
 def _hands_off(part: Part, bind: SeenBind, seen: HostState) -> str | None:
     """Why it is not ours to restart."""
-    if reason := _not_meant(part, seen):
+    if reason := _new_cluster(bind, seen) or _not_meant(part, seen):
         return reason
     if bind.unit is None:
         return "it runs in no service of systemd"
@@ -85,6 +85,24 @@ def _hands_off(part: Part, bind: SeenBind, seen: HostState) -> str | None:
     lost = bind.addresses - seen.local - {listener.address for listener in part.listeners} - {ANYWHERE}
     if away := [address for address in lost if not address.is_loopback]:
         return f"its list also names {_list(away)}, which this host does not have, and so it would not start again"
+    return None
+
+
+def _new_cluster(bind: SeenBind, seen: HostState) -> str | None:
+    """Why a start would not bring it back to the others. Percona's and MariaDB's packages have a unit for the first start of a
+    cluster; to Galera an address without nodes says the same.
+    """
+    usual, at, instance = (bind.unit or "").partition("@")
+    if at and instance == "bootstrap.service":
+        return (
+            f"{bind.unit} begins a new cluster at each start. While the others are Synced, stop it and start the usual service, "
+            f"which joins them: systemctl stop {usual}@bootstrap; systemctl start {usual}"
+        )
+    if seen.galera.get("wsrep_cluster_address", "").partition("?")[0] == "gcomm://":
+        return (
+            "its wsrep_cluster_address is gcomm://, without a node, and with that a start begins a new cluster. See that its "
+            "configuration names the other nodes, and restart it by hand while they are Synced"
+        )
     return None
 
 

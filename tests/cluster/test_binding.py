@@ -228,6 +228,32 @@ def test_an_end_of_a_connection(text: str, end: tuple[IPv4Address, int] | None) 
     assert ipv4_end(text) == end
 
 
+@pytest.mark.parametrize(
+    ("unit", "address", "cure"),
+    [
+        (
+            "mysql@bootstrap.service",
+            "gcomm://10.0.0.1,10.0.0.2",
+            "systemctl stop mysql@bootstrap; systemctl start mysql",
+        ),
+        ("mariadb@bootstrap.service", "gcomm://10.0.0.1", "systemctl stop mariadb@bootstrap; systemctl start mariadb"),
+        ("mariadb.service", "gcomm://", "configuration names the other nodes"),
+        ("mariadb.service", "gcomm://?pc.wait_prim=no", "configuration names the other nodes"),
+    ],
+)
+def test_one_that_would_begin_a_new_cluster_is_never_restarted(unit: str, address: str, cure: str) -> None:
+    galera = {**SYNCED, "wsrep_cluster_address": address}
+    (refusal,) = found(replace(server(OWN, ALL), bind=SeenBind(unit, ALL, PLACE), galera=galera))
+    assert refusal.action is Action.TELL
+    assert cure in refusal.what
+
+
+def test_one_that_joins_the_others_is_restarted() -> None:
+    galera = {**SYNCED, "wsrep_cluster_address": "gcomm://10.0.0.1,10.0.0.2"}
+    state = replace(server(OWN, ALL), bind=SeenBind("mariadb@node.service", ALL, PLACE), galera=galera)
+    assert [refusal.action for refusal in found(state)] == [Action.BUILD]
+
+
 def test_of_two_nodes_none_would_serve_while_one_is_the_others_donor() -> None:
     two = Variant(Mode.DR, servers=DATABASES[:2]).blueprint
     (refusal,) = found(server(OWN, ALL, blueprint=two), two)
