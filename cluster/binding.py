@@ -129,12 +129,16 @@ def _line_to_change(bind: SeenBind, wanted: Iterable[IPv4Address]) -> str:
 
 
 def why_not_restarted_now(
-    states: Mapping[str, HostState | None], directors: Iterable[HostState], others: Mapping[str, IPv4Address]
+    states: Mapping[str, HostState | None],
+    directors: Mapping[str, HostState | None],
+    own: IPv4Address,
+    others: Mapping[str, IPv4Address],
 ) -> str | None:
     """Why MySQL on a server must not be stopped at this moment; None when every server is well and others serve.
 
-    `others`: the other servers that should be in rotation, with their addresses. One that was restarted before, is Synced and
-    never came back into rotation ends the row: the next one would leave one less.
+    `own`: its address. `others`: the other servers that should be in rotation, with their addresses. One that was restarted
+    before, is Synced and never came back into rotation ends the row: the next one would leave one less. A director that cannot
+    be asked may be the one that sends clients here.
     """
     for other, state in states.items():
         if state is None:
@@ -143,12 +147,22 @@ def why_not_restarted_now(
             return f"{other}: {unwell}; two servers would be down at once"
     if len(states) == 1:
         return "it is the only server: restart it when it suits"
-    for director in directors:
-        if len(director.receiving) == 1:
-            return "one server alone is in rotation"
-        if out := [name for name, address in others.items() if address not in director.receiving]:
-            return f"{', '.join(out)} should be in rotation and is not"
-    return None
+    missing = (_missing_from(name, director, own, others) for name, director in directors.items())
+    return next(filter(None, missing), None)
+
+
+def _missing_from(
+    name: str, director: HostState | None, own: IPv4Address, others: Mapping[str, IPv4Address]
+) -> str | None:
+    """Why a server must not be taken from this director now."""
+    if director is None:
+        return f"director {name} cannot be asked whom it sends connections to, nor told to send none here meanwhile"
+    if own not in director.receiving:
+        return None
+    if len(director.receiving) == 1:
+        return "one server alone is in rotation"
+    out = [other for other, address in others.items() if address not in director.receiving]
+    return f"{', '.join(out)} should be in rotation and is not" if out else None
 
 
 def not_synced(state: HostState) -> str | None:

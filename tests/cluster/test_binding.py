@@ -166,16 +166,24 @@ def test_two_are_never_down_at_once() -> None:
     well, joining = server(ALL, ALL), replace(server(ALL, ALL), galera={**SYNCED, "wsrep_local_state": "1"})
     two: dict[str, HostState | None] = {"db1": well, "db2": well}
     db2 = {"db2": IPv4Address("10.0.0.2")}
-    assert why_not_restarted_now(two, [], db2) is None
-    assert "db2: wsrep_local_state is 1, not 4" in (why_not_restarted_now({**two, "db2": joining}, [], db2) or "")
-    assert "db2 cannot be asked" in (why_not_restarted_now({**two, "db2": None}, [], db2) or "")
-    assert "only server" in (why_not_restarted_now({"db1": well}, [], {}) or "")
+
+    def why(servers: dict[str, HostState | None], **directors: HostState | None) -> str:
+        return why_not_restarted_now(servers, directors, IPv4Address("10.0.0.1"), db2) or ""
+
+    assert why(two) == ""
+    assert "db2: wsrep_local_state is 1, not 4" in why({**two, "db2": joining})
+    assert "db2 cannot be asked" in why({**two, "db2": None})
+    assert "only server" in why({"db1": well})
     alone = director(DR, "lb1", Mode.DR, active=True, dead=("db2", "db3"))
-    assert "one server alone" in (why_not_restarted_now(two, [alone], db2) or "")
+    assert "one server alone" in why(two, lb1=alone)
     # One that was restarted, is Synced and did not come back into rotation.
     without_db2 = director(DR, "lb1", Mode.DR, active=True, dead=("db2",))
-    assert "db2 should be in rotation" in (why_not_restarted_now(two, [without_db2], db2) or "")
-    assert why_not_restarted_now(two, [director(DR, "lb1", Mode.DR, active=True)], db2) is None
+    assert "db2 should be in rotation" in why(two, lb1=without_db2)
+    there = director(DR, "lb1", Mode.DR, active=True)
+    assert why(two, lb1=there) == ""
+    # Not sent to from there: what else is in rotation is no matter.
+    assert why(two, lb1=there, lb2=director(DR, "lb2", Mode.DR, active=False, dead=("db1", "db2"))) == ""
+    assert "director lb2 cannot be asked" in why(two, lb1=there, lb2=None)
 
 
 def test_a_new_service_does_not_begin_with_servers_that_refuse() -> None:
