@@ -14,13 +14,12 @@ Whatever is not a fresh "yes" is 503, and the first line of the body says why. W
 - Galera's documentation, "Checking the Node Status": a node takes part when wsrep_ready is ON, wsrep_cluster_status is Primary
   and wsrep_local_state is 4, Synced. One that is cut off goes to state 0, non-Primary, not ready, **and to wsrep_local_index 0**
   (measured, MariaDB 10.11): the index counts only in a node that serves.
-- wsrep_reject_queries (ALL, ALL_KILL) shows in none of these three, while all clients are refused (measured).
+- wsrep_reject_queries (ALL, ALL_KILL: clients are refused, measured) and Percona's pxc_maint_mode show in none of these three.
 - wsrep_desync, and giving a state transfer, show as state 2, Donor/Desynced. With --serve-donor that serves, for of two nodes,
   one joining and one giving, none would be left; but not with wsrep_sst_donor_rejects_queries, which wsrep_ready may not show.
 - wsrep_local_index is a rank in the member list: it moves with every join and leave, and a joining node takes 0 before it serves
   (measured). Hence /writable, for a director that chooses the writer by weight.
-
-A value that is missing never counts as good; super_read_only alone may be missing, as only MySQL has it.
+- A value that is missing never counts as good, but for super_read_only and pxc_maint_mode, which not every server has.
 """
 
 from __future__ import annotations
@@ -52,9 +51,8 @@ ANSWER_BYTES = 65536  # from the server, at most; there are 300
 REQUEST_BYTES, REQUEST_SECONDS = 8192, 1.0  # a second to send a request, and again to take the answer and close
 VISITORS, KEPT = 64, 3  # at once; the file descriptor that systemd hands over
 LOG_LINES, LOG_SECONDS = 20, 10.0  # twenty lines at once, then one every ten seconds
-# What each path asks for, the most telling first.
-TAKES_PART = {"wsrep_cluster_status": "PRIMARY", "wsrep_local_state": "4", "wsrep_ready": "ON"}
-SERVES = {**TAKES_PART, "wsrep_reject_queries": "NONE"}
+TAKES_PART = {"wsrep_cluster_status": "PRIMARY", "wsrep_local_state": "4", "wsrep_ready": "ON"}  # most telling first
+SERVES = {**TAKES_PART, "wsrep_reject_queries": "NONE", "pxc_maint_mode": "DISABLED"}
 WRITABLE = {**SERVES, "read_only": "OFF", "super_read_only": "OFF"}
 RULES = {"/": SERVES, "/writable": WRITABLE, "/master": {**WRITABLE, "wsrep_local_index": "0"}}
 OBJECTIONS = {  # to a value that is not the wanted one, where "NAME is VALUE" would not say it all
@@ -67,7 +65,7 @@ QUERY = b"""\
 SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_cluster_status','wsrep_local_index','wsrep_local_state',
 'wsrep_local_state_comment','wsrep_ready');
 SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only','super_read_only','wsrep_reject_queries',
-'wsrep_sst_donor_rejects_queries');
+'wsrep_sst_donor_rejects_queries','pxc_maint_mode');
 SELECT 'END';
 """
 END = b"END\n"
@@ -100,7 +98,7 @@ class Look(NamedTuple):
 # The pure room, down to allowed(): what is true of a look, and what to say.
 def verdict(path: str, values: Mapping[str, str], options: Options) -> tuple[bool, str]:
     """Whether a server with these values serves what `path` stands for, and the reason in plain words."""
-    values = {"super_read_only": "OFF", **values}
+    values = {"super_read_only": "OFF", "pxc_maint_mode": "DISABLED", **values}
     state, comment = (values.get(name, "not known") for name in ("wsrep_local_state", "wsrep_local_state_comment"))
     donates = options.serve_donor and state == "2"
     for name, wanted in RULES[path].items():
