@@ -4,7 +4,7 @@ A server that listens at all addresses takes a new VIP at once. One that listens
 it is restarted if its list names them, and else a person is told which line to change. Nothing of its configuration is ours.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -79,8 +79,7 @@ def _hands_off(part: Part, bind: SeenBind, seen: HostState) -> str | None:
         return "it runs in no service of systemd"
     if seen.database != "up":
         return "root cannot ask it by its unix socket whether it is Synced"
-    # MariaDB listens also at addresses that are not there yet (seen: 10.11); MySQL is taken not to start then (not tried).
-    if any(listener.program == "mariadbd" for listener in seen.listeners or ()):
+    if _listens_ahead(seen):
         return None
     lost = bind.addresses - seen.local - {listener.address for listener in part.listeners} - {ANYWHERE}
     if away := [address for address in lost if not address.is_loopback]:
@@ -118,14 +117,34 @@ def _not_meant(part: Part, seen: HostState) -> str | None:
 
 
 def _line_to_change(bind: SeenBind, wanted: Iterable[IPv4Address]) -> str:
-    file, _, line = bind.place.rpartition(":")
     if bind.told is None:
         return "it did not say what it is configured with, so look for bind-address in its files"
+    return f"{_instead(bind, wanted)}; then deploy again: MySQL is restarted where needed"
+
+
+def _instead(bind: SeenBind, wanted: Iterable[IPv4Address]) -> str:
+    file, _, line = bind.place.rpartition(":")
     where = f"in {file}, line {line}," if file else f"in {bind.place or 'its configuration'}"
+    listed = ",".join(map(str, dict.fromkeys(wanted)))
+    or_list = f" (or, from MariaDB 10.11 and MySQL 8.0.13 on, the list {listed})" if listed else ""
+    return f'{where} instead of "{bind.told}" write bind-address = 0.0.0.0{or_list}'
+
+
+def named_no_more(going: Collection[IPv4Address], seen: HostState) -> str | None:
+    """What a person is to do where MySQL's list goes on naming addresses that leave this host; None where it does not."""
+    named = [address for address in seen.bind.listed if address in going] if seen.bind else []
+    if seen.bind is None or not named or _listens_ahead(seen):
+        return None
+    rest = [address for address in seen.bind.listed if address not in going]
     return (
-        f'{where} instead of "{bind.told}" write bind-address = 0.0.0.0 (or, from MariaDB 10.11 and MySQL 8.0.13 on, the list '
-        f"{','.join(map(str, dict.fromkeys(wanted)))}); then deploy again: MySQL is restarted where needed"
+        f"MySQL's bind-address names {_list(named)}, which this host will not have any more, and MySQL may not start at the next "
+        f"boot: {_instead(seen.bind, rest)}"
     )
+
+
+def _listens_ahead(seen: HostState) -> bool:
+    """MariaDB listens also at addresses that are not there yet (seen: 10.11); MySQL is taken not to start then (not tried)."""
+    return any(listener.program == "mariadbd" for listener in seen.listeners or ())
 
 
 def why_not_restarted_now(

@@ -281,3 +281,30 @@ def test_the_list_to_write_begins_with_what_it_begins_with_now() -> None:
     (refusal,) = found(server("127.0.0.1,10.0.0.1", "10.0.0.1,127.0.0.1"))
     assert "the list 10.0.0.1,127.0.0.1,10.0.0.10,10.0.0.11)" in refusal.what
     assert "wsrep_node_address" in refusal.what
+
+
+def noted(before: Mode, after: Mode, program: str, told: str) -> list[str]:
+    """What a plan from one mode to another says of the addresses that MySQL was told to listen at."""
+    blueprint = Variant(after).blueprint
+    bind_, seen = SeenBind("mysql.service", told, PLACE), (SeenListener(IPv4Address("10.0.0.10"), 3306, program),)
+    servers = {
+        name: replace(as_declared(blueprint, name, {before}), bind=bind_, listeners=seen)
+        for name in blueprint.declaration.real_server
+    }
+    directors = {n: director(blueprint, n, before, active=n == "lb1") for n in blueprint.declaration.director}
+    return [note for note in plan(blueprint, {**servers, **directors}).notes if "bind-address" in note]
+
+
+def test_a_list_that_goes_on_naming_vips_that_leave_is_named_with_its_line() -> None:
+    notes = noted(Mode.DR, Mode.NAT, "mysqld", ALL)
+    assert [note.split(":")[0] for note in notes] == list(DR.declaration.real_server)
+    assert "names 10.0.0.10, 10.0.0.11, which this host will not have any more" in notes[0]
+    assert f'in /etc/mysql/mariadb.conf.d/50-server.cnf, line 27, instead of "{ALL}" write' in notes[0]
+    assert notes[0].endswith(f"the list {OWN})")
+    assert noted(Mode.DR, Mode.NAT, "mysqld", "10.0.0.10")[0].endswith("write bind-address = 0.0.0.0")
+
+
+def test_a_list_is_not_spoken_of_where_nothing_comes_of_it() -> None:
+    assert noted(Mode.DR, Mode.NAT, "mysqld", OWN) == []
+    assert noted(Mode.DR, Mode.NAT, "mariadbd", ALL) == []  # it starts all the same
+    assert noted(Mode.TUN, Mode.DR, "mysqld", ALL) == []  # from tunl0 to dummy0
