@@ -4,7 +4,7 @@ A server that listens at all addresses takes a new VIP at once. One that listens
 it is restarted if its list names them, and else a person is told which line to change. Nothing of its configuration is ours.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -73,18 +73,35 @@ def _judged(part: Part, missing: Sequence[Listener], seen: HostState) -> Refusal
 
 def _hands_off(part: Part, bind: SeenBind, seen: HostState) -> str | None:
     """Why it is not ours to restart."""
-    if reason := _not_meant(part, seen):
+    if reason := _new_cluster(bind, seen) or _not_meant(part, seen):
         return reason
     if bind.unit is None:
         return "it runs in no service of systemd"
     if seen.database != "up":
         return "root cannot ask it by its unix socket whether it is Synced"
-    # MariaDB listens also at addresses that are not there yet (seen: 10.11); MySQL is taken not to start then (not tried).
-    if any(listener.program == "mariadbd" for listener in seen.listeners or ()):
+    if _listens_ahead(seen):
         return None
     lost = bind.addresses - seen.local - {listener.address for listener in part.listeners} - {ANYWHERE}
     if away := [address for address in lost if not address.is_loopback]:
         return f"its list also names {_list(away)}, which this host does not have, and so it would not start again"
+    return None
+
+
+def _new_cluster(bind: SeenBind, seen: HostState) -> str | None:
+    """Why a start would not bring it back to the others. Percona's and MariaDB's packages have a unit for the first start of a
+    cluster; to Galera an address without nodes says the same.
+    """
+    usual, at, instance = (bind.unit or "").partition("@")
+    if at and instance == "bootstrap.service":
+        return (
+            f"{bind.unit} begins a new cluster at each start. While the others are Synced, stop it and start the usual service, "
+            f"which joins them: systemctl stop {usual}@bootstrap; systemctl start {usual}"
+        )
+    if seen.galera.get("wsrep_cluster_address", "").partition("?")[0] == "gcomm://":
+        return (
+            "its wsrep_cluster_address is gcomm://, without a node, and with that a start begins a new cluster. See that its "
+            "configuration names the other nodes, and restart it by hand while they are Synced"
+        )
     return None
 
 
@@ -100,23 +117,47 @@ def _not_meant(part: Part, seen: HostState) -> str | None:
 
 
 def _line_to_change(bind: SeenBind, wanted: Iterable[IPv4Address]) -> str:
-    file, _, line = bind.place.rpartition(":")
     if bind.told is None:
         return "it did not say what it is configured with, so look for bind-address in its files"
+    return f"{_instead(bind, wanted)}; then deploy again: MySQL is restarted where needed"
+
+
+def _instead(bind: SeenBind, wanted: Iterable[IPv4Address]) -> str:
+    file, _, line = bind.place.rpartition(":")
     where = f"in {file}, line {line}," if file else f"in {bind.place or 'its configuration'}"
+    listed = ",".join(map(str, dict.fromkeys(wanted)))
+    or_list = f" (or, from MariaDB 10.11 and MySQL 8.0.13 on, the list {listed})" if listed else ""
+    return f'{where} instead of "{bind.told}" write bind-address = 0.0.0.0{or_list}'
+
+
+def named_no_more(going: Collection[IPv4Address], seen: HostState) -> str | None:
+    """What a person is to do where MySQL's list goes on naming addresses that leave this host; None where it does not."""
+    named = [address for address in seen.bind.listed if address in going] if seen.bind else []
+    if seen.bind is None or not named or _listens_ahead(seen):
+        return None
+    rest = [address for address in seen.bind.listed if address not in going]
     return (
-        f'{where} instead of "{bind.told}" write bind-address = 0.0.0.0 (or, from MariaDB 10.11 and MySQL 8.0.13 on, the list '
-        f"{','.join(map(str, dict.fromkeys(wanted)))}); then deploy again: MySQL is restarted where needed"
+        f"MySQL's bind-address names {_list(named)}, which this host will not have any more, and MySQL may not start at the next "
+        f"boot: {_instead(seen.bind, rest)}"
     )
 
 
+def _listens_ahead(seen: HostState) -> bool:
+    """MariaDB listens also at addresses that are not there yet (seen: 10.11); MySQL is taken not to start then (not tried)."""
+    return any(listener.program == "mariadbd" for listener in seen.listeners or ())
+
+
 def why_not_restarted_now(
-    states: Mapping[str, HostState | None], directors: Iterable[HostState], others: Mapping[str, IPv4Address]
+    states: Mapping[str, HostState | None],
+    directors: Mapping[str, HostState | None],
+    own: IPv4Address,
+    others: Mapping[str, IPv4Address],
 ) -> str | None:
     """Why MySQL on a server must not be stopped at this moment; None when every server is well and others serve.
 
-    `others`: the other servers that should be in rotation, with their addresses. One that was restarted before, is Synced and
-    never came back into rotation ends the row: the next one would leave one less.
+    `own`: its address. `others`: the other servers that should be in rotation, with their addresses. One that was restarted
+    before, is Synced and never came back into rotation ends the row: the next one would leave one less. A director that cannot
+    be asked may be the one that sends clients here.
     """
     for other, state in states.items():
         if state is None:
@@ -125,12 +166,22 @@ def why_not_restarted_now(
             return f"{other}: {unwell}; two servers would be down at once"
     if len(states) == 1:
         return "it is the only server: restart it when it suits"
-    for director in directors:
-        if len(director.receiving) == 1:
-            return "one server alone is in rotation"
-        if out := [name for name, address in others.items() if address not in director.receiving]:
-            return f"{', '.join(out)} should be in rotation and is not"
-    return None
+    missing = (_missing_from(name, director, own, others) for name, director in directors.items())
+    return next(filter(None, missing), None)
+
+
+def _missing_from(
+    name: str, director: HostState | None, own: IPv4Address, others: Mapping[str, IPv4Address]
+) -> str | None:
+    """Why a server must not be taken from this director now."""
+    if director is None:
+        return f"director {name} cannot be asked whom it sends connections to, nor told to send none here meanwhile"
+    if own not in director.receiving:
+        return None
+    if len(director.receiving) == 1:
+        return "one server alone is in rotation"
+    out = [other for other, address in others.items() if address not in director.receiving]
+    return f"{', '.join(out)} should be in rotation and is not" if out else None
 
 
 def not_synced(state: HostState) -> str | None:
@@ -145,7 +196,11 @@ def not_synced(state: HostState) -> str | None:
 
 
 def _in_galera(state: HostState) -> bool:
-    return state.galera.get("wsrep_on") == "ON"
+    """MariaDB without Galera says that wsrep_on is OFF, and wsrep_cluster_status Disconnected. Percona XtraDB Cluster may not say
+    wsrep_on at all.
+    """
+    seen = state.galera
+    return seen.get("wsrep_on", "ON" if "wsrep_cluster_status" in seen else "") == "ON" or "wsrep_local_state" in seen
 
 
 def _list(addresses: Iterable[IPv4Address]) -> str:

@@ -127,7 +127,7 @@ class HostState:
     database: str = ""
     """"up", "down", or "" where it was not asked."""
     galera: Mapping[str, str] = field(default_factory=dict)
-    """wsrep_on, and by what a node's health is told; empty where the database did not answer."""
+    """wsrep_on, wsrep_cluster_address, and by what a node's health is told; empty where the database did not answer."""
     listeners: tuple[SeenListener, ...] | None = None
     """Real servers: who listens at the services' ports; None where it was not asked."""
     bind: SeenBind | None = None

@@ -28,7 +28,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from cluster.binding import silent_ports
+from cluster.binding import named_no_more, silent_ports
 from cluster.difference import Action, Difference, differences
 from cluster.failover import gate_of_leaving
 from cluster.footprint import Blueprint
@@ -174,7 +174,13 @@ def plan(
     clashing = [clash for name, state in seen.items() if state for clash in clashes(blueprint, name, state)]
     return Plan(
         steps,
-        (*notes, *ends_with_its_place(blueprint, directors), *map(str, clashing), *planner.silent(servers)),
+        (
+            *notes,
+            *ends_with_its_place(blueprint, directors),
+            *map(str, clashing),
+            *planner.silent(servers),
+            *planner.named(steps, servers),
+        ),
         dict(unreachable or {}),
         dict(planner.hand_edited(steps, seen)),
         dict(planner.told(servers, planner.in_use)),
@@ -312,6 +318,18 @@ class _Planner:
             for part in self.blueprint.footprint(name, self.in_use) if state else ():
                 for port in silent_ports(part, state) if state else ():
                     yield f"{name}: nothing listens on port {port}, which directors send to"
+
+    def named(self, steps: tuple[Step, ...], servers: Mapping[str, HostState | None]) -> Iterator[str]:
+        """Servers whose MySQL is told to listen at an address that is taken from them."""
+        for step in steps:
+            for name, changes in step.changes.items() if step.work is Work.RETIRE else ():
+                if state := servers.get(name):
+                    taken = {change.item for change in changes if change.kind == "address"}
+                    wanted = {a for part in self.blueprint.footprint(name, self.keep, state) for a in part.addresses}
+                    # Another device may have it as well: from tun to dr it moves.
+                    stays = {each.address for each in (state.addresses | state.wider | wanted) - taken}
+                    if said := named_no_more({each.address for each in taken} - stays, state):
+                        yield f"{name}: {said}"
 
     def refused(self, steps: tuple[Step, ...], seen: Mapping[str, HostState | None]) -> tuple[dict[str, str], str]:
         """Directors that must not be changed, each with the reason; and what to do."""

@@ -14,14 +14,12 @@ Whatever is not a fresh "yes" is 503, and the first line of the body says why. W
 - Galera's documentation, "Checking the Node Status": a node takes part when wsrep_ready is ON, wsrep_cluster_status is Primary
   and wsrep_local_state is 4, Synced. One that is cut off goes to state 0, non-Primary, not ready, **and to wsrep_local_index 0**
   (measured, MariaDB 10.11): the index counts only in a node that serves.
-- wsrep_reject_queries (ALL, ALL_KILL) shows in none of these three, while all clients are refused (measured).
+- wsrep_reject_queries (ALL, ALL_KILL: clients are refused, measured) and Percona's pxc_maint_mode show in none of these three.
 - wsrep_desync, and giving a state transfer, show as state 2, Donor/Desynced. With --serve-donor that serves, for of two nodes,
-  one joining and one giving, none would be left; but not with wsrep_sst_donor_rejects_queries, which says what it does and does
-  not always show in wsrep_ready.
+  one joining and one giving, none would be left; but not with wsrep_sst_donor_rejects_queries, which wsrep_ready may not show.
 - wsrep_local_index is a rank in the member list: it moves with every join and leave, and a joining node takes 0 before it serves
   (measured). Hence /writable, for a director that chooses the writer by weight.
-
-A value that is missing never counts as good; super_read_only alone may be missing, as only MySQL has it.
+- A value that is missing never counts as good, but for super_read_only and pxc_maint_mode, which not every server has.
 """
 
 from __future__ import annotations
@@ -47,16 +45,14 @@ if TYPE_CHECKING:
 
     Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-# Seconds until a silent connection is given up. Not at once: a server that hangs would gather them, and may go on.
-PATIENCE = 5.0
+PATIENCE = 5.0  # seconds until a silent connection is given up; not at once: a server that hangs would gather them, and may go on
 PAUSE = 1.0  # seconds before the client is started again; none after one that had answers: somebody may have killed it
 ANSWER_BYTES = 65536  # from the server, at most; there are 300
 REQUEST_BYTES, REQUEST_SECONDS = 8192, 1.0  # a second to send a request, and again to take the answer and close
 VISITORS, KEPT = 64, 3  # at once; the file descriptor that systemd hands over
 LOG_LINES, LOG_SECONDS = 20, 10.0  # twenty lines at once, then one every ten seconds
-# What each path asks for, the most telling first.
-TAKES_PART = {"wsrep_cluster_status": "PRIMARY", "wsrep_local_state": "4", "wsrep_ready": "ON"}
-SERVES = {**TAKES_PART, "wsrep_reject_queries": "NONE"}
+TAKES_PART = {"wsrep_cluster_status": "PRIMARY", "wsrep_local_state": "4", "wsrep_ready": "ON"}  # most telling first
+SERVES = {**TAKES_PART, "wsrep_reject_queries": "NONE", "pxc_maint_mode": "DISABLED"}
 WRITABLE = {**SERVES, "read_only": "OFF", "super_read_only": "OFF"}
 RULES = {"/": SERVES, "/writable": WRITABLE, "/master": {**WRITABLE, "wsrep_local_index": "0"}}
 OBJECTIONS = {  # to a value that is not the wanted one, where "NAME is VALUE" would not say it all
@@ -69,10 +65,13 @@ QUERY = b"""\
 SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_cluster_status','wsrep_local_index','wsrep_local_state',
 'wsrep_local_state_comment','wsrep_ready');
 SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only','super_read_only','wsrep_reject_queries',
-'wsrep_sst_donor_rejects_queries');
+'wsrep_sst_donor_rejects_queries','pxc_maint_mode');
 SELECT 'END';
 """
 END = b"END\n"
+# Where wsrep_sync_wait is set for all (Nextcloud, ownCloud) an answer waits for what is yet to be applied: during an ALTER, or
+# flow control, on every node. A server without Galera does not know it, and the client ends there: the next one leaves it out.
+AT_ONCE = b"SET SESSION wsrep_sync_wait = 0;\n"
 # Nobody's my.cnf changes what is asked; a connection that was lost must show, so the client is not to mend it silently.
 CLIENT = ("--no-defaults", "--skip-reconnect", "--batch", "--skip-column-names", "--unbuffered", "--user=clustercheck")
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}  # no HOME with a .mylogin.cnf, no MYSQL_PWD, no NOTIFY_SOCKET
@@ -99,7 +98,7 @@ class Look(NamedTuple):
 # The pure room, down to allowed(): what is true of a look, and what to say.
 def verdict(path: str, values: Mapping[str, str], options: Options) -> tuple[bool, str]:
     """Whether a server with these values serves what `path` stands for, and the reason in plain words."""
-    values = {"super_read_only": "OFF", **values}
+    values = {"super_read_only": "OFF", "pxc_maint_mode": "DISABLED", **values}
     state, comment = (values.get(name, "not known") for name in ("wsrep_local_state", "wsrep_local_state_comment"))
     donates = options.serve_donor and state == "2"
     for name, wanted in RULES[path].items():
@@ -179,7 +178,7 @@ class Looker:
         self.look = Look({}, time.monotonic())
         self.client: tuple[subprocess.Popen[bytes], socket.socket] | None = None
         self.asked_at: float | None = None  # None: no look is under way
-        self.output, self.next_at = b"", 0.0
+        self.output, self.next_at, self.opening = b"", 0.0, AT_ONCE
 
     def turn(self, now: float) -> float:
         """Does what is due; says when something will be again."""
@@ -201,6 +200,7 @@ class Looker:
         return process, ours
 
     def ask(self, now: float) -> None:
+        question = QUERY if self.client else self.opening + QUERY
         try:
             self.client = self.client or self.start()
         except OSError as error:
@@ -208,7 +208,7 @@ class Looker:
             return
         self.asked_at, self.next_at = now, now + self.options.every
         with contextlib.suppress(OSError):  # it ended: then there is an end to read, and the reason before it
-            self.client[1].send(QUERY)
+            self.client[1].send(question)
 
     def read(self, client: socket.socket) -> None:
         piece = b""
@@ -226,6 +226,7 @@ class Looker:
         """Gives the connection up; another is tried. Empty `broken`: it stands, but nothing comes."""
         self.next_at = now if self.look.values else now + PAUSE
         self.look = Look({}, self.look.at, broken)
+        self.opening = b"" if b"'wsrep_sync_wait'" in self.output else AT_ONCE
         self.asked_at, self.output = None, b""
         if self.client is not None:
             (process, ours), self.client = self.client, None
@@ -378,9 +379,8 @@ def serve(options: Options) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    default = Options()
     parser = argparse.ArgumentParser(description="Answers 200 or 503 for the Galera node on this host.")
-    add = parser.add_argument
+    default, add = Options(), parser.add_argument
     add("--listen", metavar="ADDRESS", default="", help="one of this host's (default: all, IPv4 and IPv6)")
     add("--port", type=int, default=default.port, help="default: %(default)s; 0 takes a free one and names it")
     add("--socket", metavar="PATH", default=default.socket, help="of the server (default: %(default)s)")

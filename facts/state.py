@@ -327,19 +327,22 @@ fi"""
 def _database(asked: Question) -> str:
     """Prints up, how the node is, and the users that are there; or down.
 
-    A node that is cut off or not ready answers SHOW, and nothing that reads a table or begins with SELECT.
+    A node that is cut off or not ready answers SHOW, and nothing that reads a table or begins with SELECT. wsrep_on
+    is not asked for as a global one: Percona XtraDB Cluster has it for a session only.
     """
     users = ",".join(f"'{user}'" for user in asked.database_users)
     # The names are our own constants. The mark in the answer begins the next section.
     there = f"SELECT User FROM mysql.user WHERE User IN ({users}) AND Host='localhost'"  # noqa: S608
     galera = "'wsrep_cluster_status','wsrep_local_state','wsrep_ready'"
     query = (
-        f"SHOW GLOBAL VARIABLES LIKE 'wsrep_on'; SHOW GLOBAL STATUS WHERE Variable_name IN ({galera}); "
+        # Where it is set for all, every answer would wait for what is yet to be applied. Only Galera knows it: --force goes on.
+        "SET SESSION wsrep_sync_wait=0; SHOW VARIABLES WHERE Variable_name IN ('wsrep_on','wsrep_cluster_address'); "
+        f"SHOW GLOBAL STATUS WHERE Variable_name IN ({galera}); "
         f"SELECT '#database-users' UNION ALL {there}"
     )
     socket = quote(asked.database_socket)
     return (
         f"if [ -S {socket} ] && c=$(command -v mariadb || command -v mysql) && "
-        f"{{ a=$(timeout 3 $c --no-defaults --connect-timeout=2 -S {socket} -BNe {quote(query)} 2>/dev/null); "
+        f"{{ a=$(timeout 3 $c --no-defaults --force --connect-timeout=2 -S {socket} -BNe {quote(query)} 2>/dev/null); "
         '[ -n "$a" ]; }; then echo up; echo \'#galera\'; echo "$a"; else echo down; fi'
     )

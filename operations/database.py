@@ -75,9 +75,8 @@ def _not_now(where: Host) -> str | None:
         observation.ask_again(other)
     declared, name = observation.blueprint(where).declaration.real_server, observation.name_of(where)
     own = declared[name].address
-    sending = [state for state in states(where, "directors").values() if state and own in state.receiving]
     others = {other: server.address for other, server in declared.items() if other != name and server.share}
-    return why_not_restarted_now(states(where, "real_servers"), sending, others)
+    return why_not_restarted_now(states(where, "real_servers"), states(where, "directors"), own, others)
 
 
 def _left(state: State, host: Host) -> bool:

@@ -166,16 +166,24 @@ def test_two_are_never_down_at_once() -> None:
     well, joining = server(ALL, ALL), replace(server(ALL, ALL), galera={**SYNCED, "wsrep_local_state": "1"})
     two: dict[str, HostState | None] = {"db1": well, "db2": well}
     db2 = {"db2": IPv4Address("10.0.0.2")}
-    assert why_not_restarted_now(two, [], db2) is None
-    assert "db2: wsrep_local_state is 1, not 4" in (why_not_restarted_now({**two, "db2": joining}, [], db2) or "")
-    assert "db2 cannot be asked" in (why_not_restarted_now({**two, "db2": None}, [], db2) or "")
-    assert "only server" in (why_not_restarted_now({"db1": well}, [], {}) or "")
+
+    def why(servers: dict[str, HostState | None], **directors: HostState | None) -> str:
+        return why_not_restarted_now(servers, directors, IPv4Address("10.0.0.1"), db2) or ""
+
+    assert why(two) == ""
+    assert "db2: wsrep_local_state is 1, not 4" in why({**two, "db2": joining})
+    assert "db2 cannot be asked" in why({**two, "db2": None})
+    assert "only server" in why({"db1": well})
     alone = director(DR, "lb1", Mode.DR, active=True, dead=("db2", "db3"))
-    assert "one server alone" in (why_not_restarted_now(two, [alone], db2) or "")
+    assert "one server alone" in why(two, lb1=alone)
     # One that was restarted, is Synced and did not come back into rotation.
     without_db2 = director(DR, "lb1", Mode.DR, active=True, dead=("db2",))
-    assert "db2 should be in rotation" in (why_not_restarted_now(two, [without_db2], db2) or "")
-    assert why_not_restarted_now(two, [director(DR, "lb1", Mode.DR, active=True)], db2) is None
+    assert "db2 should be in rotation" in why(two, lb1=without_db2)
+    there = director(DR, "lb1", Mode.DR, active=True)
+    assert why(two, lb1=there) == ""
+    # Not sent to from there: what else is in rotation is no matter.
+    assert why(two, lb1=there, lb2=director(DR, "lb2", Mode.DR, active=False, dead=("db1", "db2"))) == ""
+    assert "director lb2 cannot be asked" in why(two, lb1=there, lb2=None)
 
 
 def test_a_new_service_does_not_begin_with_servers_that_refuse() -> None:
@@ -190,6 +198,26 @@ def test_without_galera_a_server_only_has_to_be_up() -> None:
     single = replace(server(ALL, ALL), galera={"wsrep_on": "OFF", "wsrep_ready": "OFF"})
     assert not_synced(single) is None
     assert not_synced(replace(single, database="down")) is not None
+
+    disconnected = {
+        "wsrep_on": "OFF",
+        "wsrep_cluster_status": "Disconnected",
+        "wsrep_ready": "OFF",
+    }  # a MariaDB by itself
+    assert not_synced(replace(single, galera=disconnected)) is None
+
+
+@pytest.mark.parametrize(
+    ("galera", "why"),
+    [
+        ({"wsrep_cluster_status": "Primary", "wsrep_local_state": "2", "wsrep_ready": "ON"}, "wsrep_local_state is 2"),
+        ({"wsrep_cluster_status": "non-Primary", "wsrep_ready": "OFF"}, "wsrep_cluster_status is non-Primary"),
+        ({"wsrep_on": "OFF", "wsrep_cluster_status": "Primary", "wsrep_local_state": "2"}, "wsrep_local_state is 2"),
+    ],
+)
+def test_a_node_is_known_without_wsrep_on(galera: dict[str, str], why: str) -> None:
+    """Percona XtraDB Cluster has that one for a session only; and somebody may have switched it off."""
+    assert (not_synced(replace(server(ALL, ALL), galera=galera)) or "").startswith(why)
 
 
 @pytest.mark.parametrize(
@@ -206,6 +234,32 @@ def test_without_galera_a_server_only_has_to_be_up() -> None:
 def test_an_end_of_a_connection(text: str, end: tuple[IPv4Address, int] | None) -> None:
     """A client by IPv6 makes no server unreadable."""
     assert ipv4_end(text) == end
+
+
+@pytest.mark.parametrize(
+    ("unit", "address", "cure"),
+    [
+        (
+            "mysql@bootstrap.service",
+            "gcomm://10.0.0.1,10.0.0.2",
+            "systemctl stop mysql@bootstrap; systemctl start mysql",
+        ),
+        ("mariadb@bootstrap.service", "gcomm://10.0.0.1", "systemctl stop mariadb@bootstrap; systemctl start mariadb"),
+        ("mariadb.service", "gcomm://", "configuration names the other nodes"),
+        ("mariadb.service", "gcomm://?pc.wait_prim=no", "configuration names the other nodes"),
+    ],
+)
+def test_one_that_would_begin_a_new_cluster_is_never_restarted(unit: str, address: str, cure: str) -> None:
+    galera = {**SYNCED, "wsrep_cluster_address": address}
+    (refusal,) = found(replace(server(OWN, ALL), bind=SeenBind(unit, ALL, PLACE), galera=galera))
+    assert refusal.action is Action.TELL
+    assert cure in refusal.what
+
+
+def test_one_that_joins_the_others_is_restarted() -> None:
+    galera = {**SYNCED, "wsrep_cluster_address": "gcomm://10.0.0.1,10.0.0.2"}
+    state = replace(server(OWN, ALL), bind=SeenBind("mariadb@node.service", ALL, PLACE), galera=galera)
+    assert [refusal.action for refusal in found(state)] == [Action.BUILD]
 
 
 def test_of_two_nodes_none_would_serve_while_one_is_the_others_donor() -> None:
@@ -227,3 +281,30 @@ def test_the_list_to_write_begins_with_what_it_begins_with_now() -> None:
     (refusal,) = found(server("127.0.0.1,10.0.0.1", "10.0.0.1,127.0.0.1"))
     assert "the list 10.0.0.1,127.0.0.1,10.0.0.10,10.0.0.11)" in refusal.what
     assert "wsrep_node_address" in refusal.what
+
+
+def noted(before: Mode, after: Mode, program: str, told: str) -> list[str]:
+    """What a plan from one mode to another says of the addresses that MySQL was told to listen at."""
+    blueprint = Variant(after).blueprint
+    bind_, seen = SeenBind("mysql.service", told, PLACE), (SeenListener(IPv4Address("10.0.0.10"), 3306, program),)
+    servers = {
+        name: replace(as_declared(blueprint, name, {before}), bind=bind_, listeners=seen)
+        for name in blueprint.declaration.real_server
+    }
+    directors = {n: director(blueprint, n, before, active=n == "lb1") for n in blueprint.declaration.director}
+    return [note for note in plan(blueprint, {**servers, **directors}).notes if "bind-address" in note]
+
+
+def test_a_list_that_goes_on_naming_vips_that_leave_is_named_with_its_line() -> None:
+    notes = noted(Mode.DR, Mode.NAT, "mysqld", ALL)
+    assert [note.split(":")[0] for note in notes] == list(DR.declaration.real_server)
+    assert "names 10.0.0.10, 10.0.0.11, which this host will not have any more" in notes[0]
+    assert f'in /etc/mysql/mariadb.conf.d/50-server.cnf, line 27, instead of "{ALL}" write' in notes[0]
+    assert notes[0].endswith(f"the list {OWN})")
+    assert noted(Mode.DR, Mode.NAT, "mysqld", "10.0.0.10")[0].endswith("write bind-address = 0.0.0.0")
+
+
+def test_a_list_is_not_spoken_of_where_nothing_comes_of_it() -> None:
+    assert noted(Mode.DR, Mode.NAT, "mysqld", OWN) == []
+    assert noted(Mode.DR, Mode.NAT, "mariadbd", ALL) == []  # it starts all the same
+    assert noted(Mode.TUN, Mode.DR, "mysqld", ALL) == []  # from tunl0 to dummy0

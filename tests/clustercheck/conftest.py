@@ -24,12 +24,18 @@ here = os.path.dirname(os.path.abspath(__file__))
 def there(name): return os.path.exists(os.path.join(here, name))
 with open(os.path.join(here, "started"), "a") as file:
     file.write(json.dumps([os.getpid(), sys.argv[1:], dict(os.environ)]) + "\\n")
+causal = True
 for line in sys.stdin:
     if there("away"):
         print("ERROR 2002 (HY000): Can't connect to local server", file=sys.stderr)
         sys.exit(1)
+    if "wsrep_sync_wait" in line:
+        causal = False
+        if there("plain"):
+            print("ERROR 1193 (HY000) at line 1: Unknown system variable 'wsrep_sync_wait'", file=sys.stderr)
+            sys.exit(1)
     if line == "SELECT 'END';\\n":
-        while there("frozen"):
+        while there("frozen") or (causal and there("applying")):
             time.sleep(0.02)
         with open(os.path.join(here, "values")) as file:
             values = json.load(file)
@@ -85,6 +91,14 @@ class Server:
 
     def come_back(self) -> None:
         (self.directory / "away").unlink()
+
+    def applies(self) -> None:
+        """A long ALTER, with wsrep_sync_wait set for all: who asks causally waits for its end."""
+        (self.directory / "applying").touch()
+
+    def is_plain(self) -> None:
+        """Without Galera."""
+        (self.directory / "plain").touch()
 
     def clients(self) -> list[tuple[int, list[str], dict[str, str]]]:
         """Every client ever started: process, arguments, environment."""

@@ -71,6 +71,22 @@ def test_a_server_that_hangs_and_goes_on(server: Server, start: Start) -> None:
     until(lambda: program.says(200, "Synced"))
 
 
+def test_no_question_waits_for_what_is_yet_to_be_applied(server: Server, start: Start) -> None:
+    server.applies()
+    program = start()
+    until(lambda: program.says(200, "Synced"))
+
+
+def test_a_server_that_does_not_know_wsrep_sync_wait_is_asked_all_the_same(server: Server, start: Start) -> None:
+    server.is_plain()
+    program = start()
+    until(lambda: program.says(200, "Synced"))
+    assert len(server.clients()) == 2
+    server.kill()
+    until(lambda: len(server.clients()) == 4)  # another server may have taken its place: it is told again
+    until(lambda: program.says(200, "Synced"))
+
+
 def test_a_connection_that_stays_silent_is_given_up(server: Server, start: Start) -> None:
     server.freeze()
     program = start("--stale=1")

@@ -59,6 +59,9 @@ def test_paths() -> None:
         ({"wsrep_local_state": "3", "wsrep_local_state_comment": "Joined"}, set()),
         ({"wsrep_ready": "OFF"}, set()),
         ({"wsrep_cluster_status": "Disconnected"}, set()),
+        ({"pxc_maint_mode": "DISABLED"}, {"/", "/writable", "/master"}),
+        ({"pxc_maint_mode": "MAINTENANCE"}, set()),
+        ({"pxc_maint_mode": "SHUTDOWN"}, set()),
     ],
 )
 def test_what_was_seen_of_real_nodes(changes: dict[str, str], paths: set[str]) -> None:
@@ -73,6 +76,7 @@ def test_what_was_seen_of_real_nodes(changes: dict[str, str], paths: set[str]) -
         ("/", CUT_OFF, "not in the primary component (wsrep_cluster_status is non-Primary)"),
         ("/", {"wsrep_ready": "OFF"}, "wsrep_ready is OFF"),
         ("/", {"wsrep_reject_queries": "ALL_KILL"}, "wsrep_reject_queries is ALL_KILL"),
+        ("/", {"pxc_maint_mode": "MAINTENANCE"}, "pxc_maint_mode is MAINTENANCE"),
         ("/writable", {"read_only": "ON"}, "read_only is ON"),
         ("/writable", {"super_read_only": "ON"}, "super_read_only is ON"),
         ("/master", {"wsrep_local_index": "2"}, "wsrep_local_index is 2, the master is index 0"),
@@ -88,13 +92,19 @@ def test_reason_in_plain_words(path: str, changes: dict[str, str], reason: str) 
     assert verdict(path, {**SYNCED, **changes}, OPTIONS)[1] == reason
 
 
-@pytest.mark.parametrize("missing", sorted(clustercheck.RULES["/master"].keys() - {"super_read_only"}))
+@pytest.mark.parametrize(
+    "missing", sorted(clustercheck.RULES["/master"].keys() - {"super_read_only", "pxc_maint_mode"})
+)
 def test_value_that_is_missing_never_counts_as_good(missing: str) -> None:
     values = {name: value for name, value in SYNCED.items() if name != missing}
     good, reason = verdict("/master", values, OPTIONS)
     assert not good
     assert missing in reason
     assert "not known" in reason
+
+
+def test_all_that_counts_is_asked_for() -> None:
+    assert [name for name in clustercheck.RULES["/master"] if f"'{name}'".encode() not in clustercheck.QUERY] == []
 
 
 def test_nothing_known() -> None:

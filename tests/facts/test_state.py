@@ -1,8 +1,10 @@
 """The state of a host: what real machines printed (captured/), cut short and garbled, and the script that asks."""
 
 import os
+import socket
 import subprocess
 import time
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +20,7 @@ from cluster.listening import SeenListener
 from cluster.observed import BusyError, HostState, SeenFile, UnreadableStateError, parse
 from cluster.parts import Address, Route, Rule
 from cluster.vocabulary import Mode
-from facts.state import _BIND, State, look, script
+from facts.state import _BIND, State, _database, look, script
 from operations.observation import asked_of
 from tests.operations.bare import Bare
 from tests.variants import MATRIX, SPECIAL, Variant
@@ -298,3 +300,32 @@ def test_a_program_that_is_asked_what_it_was_told_runs_as_whom_it_ran(
     wanted += f"PATH={path} HOME=/nonexistent {words.format(program=program)}"
     assert said == ([wanted] if words else []), done
     assert ("asked" in done.stdout.splitlines()) is bool(words)
+
+
+# As `mariadb` does: an error ends it, but with --force.
+PLAIN = """\
+#!/bin/sh
+echo "$@" >"${0%/*}/asked"
+case $* in *"SET SESSION wsrep_sync_wait=0; SHOW"*) case $* in *--force*) ;; *) exit 1;; esac;; esac
+printf 'wsrep_ready\\tOFF\\n#database-users\\nclustercheck\\n'
+"""
+
+
+@pytest.mark.process
+def test_a_database_without_galera_answers_and_none_waits_for_what_is_yet_to_be_applied(tmp_path: Path) -> None:
+    (tmp_path / "mariadb").write_text(PLAIN)
+    (tmp_path / "mariadb").chmod(0o755)
+    asked = replace(asked_of(Variant().blueprint, "db1"), database_socket=f"{tmp_path}/socket")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(asked.database_socket)
+        done = subprocess.run(
+            ["dash", "-c", _database(asked)],
+            env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.stdout.splitlines() == ["up", "#galera", "wsrep_ready\tOFF", "#database-users", "clustercheck"], done
+    said = (tmp_path / "asked").read_text()
+    assert said.split(" -BNe ")[1].startswith("SET SESSION wsrep_sync_wait=0; SHOW VARIABLES WHERE ")
+    assert "'wsrep_on','wsrep_cluster_address'" in said
