@@ -248,7 +248,7 @@ def _state(sections: Mapping[str, list[str]]) -> HostState:
         records="there" in "".join(sections.get("records", [])),
         established=_established(words("established")),
         daemon_args=next(reversed(sections.get("daemon-args", [])), "").partition("=")[2].strip(),
-        lock=next((SeenLock.read(line) for line in sections.get("cluster-lock", []) if line.strip()), None),
+        lock=next(filter(None, map(SeenLock.read, sections.get("cluster-lock", []))), None),
         history=tuple(sections.get("history", [])),
     )
 

@@ -75,8 +75,9 @@ def script(asked: Question) -> str:
     lines += [f"if [ -e {LOCK} ] && ! flock -n -s 9 9<{LOCK}; then echo '#busy'; exit; fi"]
     for section, body in _sections(asked):
         lines += [f"echo '#{section}'", body]
-    # Said all at once: line by line, each would be a packet to encrypt, to send and to take apart again.
-    return "\n".join([*lines, "echo '#end'", "}", "seen=$(look)", "printf '%s\\n' \"$seen\"", ""])
+    # Said all at once: line by line, each would be a packet to encrypt, to send and to take apart again. On a line of its own:
+    # somebody's ~/.bashrc may have begun one.
+    return "\n".join([*lines, "echo '#end'", "}", "seen=$(look)", "printf '\\n%s\\n' \"$seen\"", ""])
 
 
 def _words(items: Iterable[Any]) -> str:
