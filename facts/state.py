@@ -197,6 +197,8 @@ def _read(asked: Question) -> str:
         wanted += ["'#packages'", '"$d"']
     if asked.users:
         wanted += ["'#users'", "/etc/passwd"]
+    if asked.tables:
+        wanted += ["'#table-names'", "/etc/iproute2/rt_tables", "/etc/iproute2/rt_tables.d/*.conf"]
     if asked.sysctls:
         wanted += ["'#sysctls'", *(quote(f"/proc/sys/{proc_path(key)}") for key in asked.sysctls)]
         wanted += ["'#before'", "/var/lib/lbctl/before/sysctl"]
@@ -209,7 +211,8 @@ def _read(asked: Question) -> str:
         wanted += ["'#listening'", "/proc/net/tcp", "/proc/net/tcp6"]
     ports = " ".join(f"{port:04X} {port}" for port in asked.ports)
     values = (
-        f"-v packages={quote(' '.join(asked.packages))} -v users={quote(' '.join(asked.users))} -v ports={quote(ports)}"
+        f"-v packages={quote(' '.join(asked.packages))} -v users={quote(' '.join(asked.users))} -v ports={quote(ports)} "
+        f"-v tables={quote(' '.join(map(str, asked.tables)))}"
     )
     return "\n".join([*filter(None, before), f"r=$(awk {values} {quote(_READER)} {' '.join(wanted)}) || exit", _SAY])
 
@@ -230,6 +233,7 @@ function said(f, l, n,   w) {
     else if (l ~ /^Status: / && p in package) { split(l, w, " "); print p, w[4] }
   }
   else if (s == "#users") { split(l, w, ":"); if (w[1] in user) print w[1] }
+  else if (s == "#table-names") { split(l, w, " "); if (w[1] in table) print w[1], w[2] }
   else if (s == "#interfaces") { if (l ~ INTERFACES) print f ":" n ":" l }
   else if (s == "#daemon-args") { if (l ~ /^[ \t]*DAEMON_ARGS=/) print l }
   else if (s == "#later") { if (l ~ /^[ \t]*[^ \t#;].*=/) print f ":" n ":" l }
@@ -251,6 +255,7 @@ function later(b) { # Names that need no quotes only: they go into a command.
 BEGIN {
   n = split(packages, w, " "); for (i = 1; i <= n; i++) package[w[i]]
   n = split(users, w, " "); for (i = 1; i <= n; i++) user[w[i]]
+  n = split(tables, w, " "); for (i = 1; i <= n; i++) table[w[i]]
   n = split(ports, w, " "); for (i = 1; i <= n; i += 2) port[w[i]] = w[i + 1]
   for (i = 1; i < ARGC; i++) {
     f = ARGV[i]

@@ -60,6 +60,17 @@ def test_ifupdowns_files_that_are_not_ours_are_read() -> None:
         )
 
 
+def test_names_of_routing_tables_that_ours_have_the_numbers_of() -> None:
+    with Bare() as bare:
+        assert look(bare).table_names == {}
+        bare.run(
+            "mkdir -p /etc/iproute2/rt_tables.d; cd /etc/iproute2\n"
+            "printf '#\\n255\\tlocal\\n254\\tmain\\n#1\\tinr.ruhep\\n# 101 no\\n100 isp2 # a remark\\n200 isp3\\n' >rt_tables\n"
+            "printf ' 101\\tother\\n' >rt_tables.d/other.conf"
+        )
+        assert look(bare).table_names == {100: "isp2", 101: "other"}
+
+
 def test_settings_in_sysctl_files_that_are_read_after_ours() -> None:
     """Of two files of one name that in /etc is read; one without settings masks the other."""
     with Bare() as bare:
