@@ -16,6 +16,7 @@ if is_director:
     director.refuse_taken_tables()
     director.refuse_moving_gateway()
     trial.clear()
+packages.refuse_lost_lease()
 packages.install()
 
 if is_director:

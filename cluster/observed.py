@@ -122,7 +122,7 @@ class HostState:
     rules: tuple[Rule, ...] = ()
     routes: frozenset[Route] = frozenset()
     table_names: Mapping[int, str] = field(default_factory=dict)
-    """Of those tables that ours have the numbers of: what somebody calls them (rt_tables). `ip` says that, and no number, then."""
+    """Names of those tables that ours have the numbers of (rt_tables): `ip` says them instead of the numbers."""
     chains: tuple[Chain, ...] = ()
     units: Mapping[str, SeenUnit] = field(default_factory=dict)
     database_users: frozenset[str] | None = frozenset()
@@ -142,6 +142,10 @@ class HostState:
     """Who looks after the host's interface; None: neither of the two."""
     network_file: str = ""
     """The name of the .network file that systemd-networkd took for the interface; empty where it does not look after it."""
+    keeps_all: bool = False
+    """Whether that file or somebody's drop-in to it says KeepConfiguration=yes, which is more than ours does."""
+    leased: frozenset[IPv4Address] = frozenset()
+    """Addresses that the host has for a time (DHCP)."""
     interfaces: tuple[ForeignLine, ...] = ()
     """Of ifupdown's files: /etc/network/interfaces and those beside it. `source`, stanzas and hooks."""
     later: tuple[ForeignLine, ...] = ()
@@ -178,6 +182,8 @@ class HostState:
 
 
 NETWORKD = "systemd-networkd.service"
+_TRUE = {"1", "yes", "y", "true", "t", "on"}
+"""systemd.syntax(7), boolean arguments."""
 
 
 class BusyError(HostError):
@@ -247,6 +253,8 @@ def _state(sections: Mapping[str, list[str]]) -> HostState:
         services=ipvs_table(sections.get("ipvs", []), _seconds(words("persistence"))),
         boot_files=BootFiles.NETWORKD if network_file else ifupdown,
         network_file=network_file,
+        keeps_all=bool(network_file) and any(w[0] == "keeps" and w[-1].lower() in _TRUE for w in words("boot")),
+        leased=frozenset(IPv4Address(i["local"]) for _, i in inet if i.get("dynamic")),
         interfaces=tuple(map(_foreign_line, sections.get("interfaces", []))),
         later=tuple(map(_foreign_line, sections.get("later", []))),
         records="there" in "".join(sections.get("records", [])),

@@ -36,6 +36,8 @@ from cluster.gateway import moves_in_use
 from cluster.guarded import NotReplaced, not_replaced
 from cluster.interfaces import Clash, clashes
 from cluster.keepalived import Endpoint
+from cluster.leases import CURE as LEASE
+from cluster.leases import lost_lease
 from cluster.manual import Leftovers, cleared, leftovers
 from cluster.observed import HostState
 from cluster.order import (
@@ -319,6 +321,10 @@ class _Planner:
         """Hosts that must not be changed, each with the reason; and what to do."""
         if steps and (taken := taken_tables(self.blueprint, seen, self.in_use)):
             return taken, TAKEN
+        changes = ((name, found, seen.get(name)) for step in steps for name, found in step.changes.items())
+        lost = {n: why for n, found, state in changes if state and (why := lost_lease(self.blueprint, n, state, found))}
+        if lost:
+            return lost, LEASE
         directors, servers = ({n: seen.get(n) for n in self.blueprint.group(role)} for role in Role)
         if steps and (moves := moves_in_use(self.blueprint.declaration, directors, servers, self.in_use)):
             return dict.fromkeys(self.blueprint.declaration.director, moves[0]), moves[1]

@@ -134,9 +134,14 @@ def _network(asked: Question) -> Iterator[Section]:
     # Who looks after the interface. The shell reads small files itself.
     yield (
         "boot",
-        f"i=; [ -r {link} ] && read -r i <{link}; f=/run/systemd/netif/links/$i\n"
+        f"i= n= c=; [ -r {link} ] && read -r i <{link}; f=/run/systemd/netif/links/$i\n"
         '[ -n "$i" ] && [ -r "$f" ] && while IFS="=" read -r k v; do\n'
-        '[ "$k" = NETWORK_FILE ] && echo "networkd ${v##*/}"; done <"$f"\n'
+        '[ "$k" = NETWORK_FILE ] && n=$v && echo "networkd ${n##*/}"; done <"$f"\n'
+        # CriticalConnection: the same by its former name, as Debian 12's netplan writes it; ours would overrule it.
+        'if [ -n "$n" ]; then d=systemd/network/${n##*/}.d; for g in "$n" "/run/$d/"*.conf "/etc/$d/"*.conf; do\n'
+        'case $g in */lbctl.conf) continue;; esac; [ -r "$g" ] && while IFS="= " read -r k v; do\n'
+        'case $k in KeepConfiguration|CriticalConnection) c=$v;; esac; done <"$g"; done; fi\n'
+        '[ -z "$c" ] || echo "keeps $c"\n'
         "if [ -x /sbin/ifup ] || [ -x /usr/sbin/ifup ]; then echo ifupdown; fi",
     )
 

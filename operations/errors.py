@@ -21,5 +21,9 @@ class TakenTableError(RefusedError, OperationError):
     """A routing table that a server would get is somebody else's."""
 
 
+class LostLeaseError(RefusedError, OperationError):
+    """A host would lose its address for a moment."""
+
+
 class LockedError(RefusedError, OperationError):
     """Another operator's command is changing the cluster."""

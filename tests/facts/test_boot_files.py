@@ -41,6 +41,17 @@ def test_systemd_networkd_by_what_it_says_of_the_interface() -> None:
         for path in paths:
             bare.run(f"mkdir -p {path.rpartition('/')[0]}; echo >{path}")
         assert sorted(look(bare).files) == paths
+        # What ours says does not count, nor that of another interface's.
+        bare.run(
+            f"printf '[Network]\\nKeepConfiguration=static\\n' >{paths[0]}; echo KeepConfiguration=yes >{paths[1]}"
+        )
+        assert not look(bare).keeps_all
+        network = "/run/systemd/network/10-netplan-eth0.network"
+        for line in ("KeepConfiguration=true", "CriticalConnection = true"):
+            bare.run(f"mkdir -p {network.rpartition('/')[0]}; printf '[Network]\\n{line}\\n' >{network}")
+            assert look(bare).keeps_all
+        bare.run("echo KeepConfiguration=static >/etc/systemd/network/10-netplan-eth0.network.d/zz.conf")
+        assert not look(bare).keeps_all
 
 
 def test_ifupdowns_files_that_are_not_ours_are_read() -> None:
