@@ -13,8 +13,10 @@ is_director = "directors" in host.groups
 if is_director:
     director.refuse_locked()
     director.refuse_hand_edited()
+    director.refuse_taken_tables()
     director.refuse_moving_gateway()
     trial.clear()
+packages.refuse_lost_lease()
 packages.install()
 
 if is_director:

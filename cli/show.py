@@ -19,6 +19,10 @@ def as_lines(plan: Plan, texts: Mapping[str, Mapping[str, str]] | None = None) -
         yield "red", f"{host} cannot be reached and is left out: {why}"
     for host, found in plan.hand_edited.items():
         yield "red", f"{host}: {found.what}"
+    for host, why in plan.refused.items():
+        yield "red", f"{host} must not be changed, so a deploy changes nothing: {why}"
+    if plan.refused and plan.cure:
+        yield "red", f"  → {plan.cure}"
     yield from _steps(plan, texts)
     for host, what in plan.told.items():
         yield "red", f"{host}: {what}"

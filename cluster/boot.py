@@ -88,13 +88,13 @@ def on_host(footprint: Footprint, seen: HostState) -> Footprint:
     """What of a footprint belongs on the host that was seen, with its paths filled in.
 
     Where nobody is seen to configure the network, the files are ifupdown's: Debian's own. Where networkd does not look after
-    the interface there is no file of it to add to.
+    the interface there is no file of it to add to; and where that file keeps more than ours would, ours would keep less.
     """
     boot = {None, seen.boot_files or BootFiles.IFUPDOWN}
 
     def files(part: Part) -> Iterable[File]:
         for file in part.files:
-            if file.boot in boot and ("*" not in file.path or seen.network_file):
+            if file.boot in boot and ("*" not in file.path or (seen.network_file and not seen.keeps_all)):
                 yield replace(file, path=file.path.replace("*", seen.network_file))
 
     return tuple(

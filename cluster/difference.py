@@ -14,6 +14,7 @@ from cluster import boot
 from cluster.binding import refusals
 from cluster.observed import HostState, SeenUnit
 from cluster.parts import RECORDS, File, Footprint, Link, Part, Route, Rule, Thing, Unit, proc_path, staged_path
+from cluster.routing import route_like_ours, rule_like_ours
 from cluster.table import drift
 
 Found = tuple[str, Any, str]
@@ -227,20 +228,22 @@ class _Leftovers:
 
     def packet_paths(self) -> Iterator[Found]:
         part, mine, seen = self.part, self.mine, self.seen
-        # In a table that we use now everything is ours; in one that we may have used, only what we would have put there.
+        # In a table that we use now all that we may have put there; in one that we may have used, only what we would put there.
         extra = seen.routes.difference(mine.routes)
         tables = {route.table for route in mine.routes} if extra else set()
         known = {_without_size(route) for route in part.routes} if extra else set()
+        devices = {route.device for route in part.routes}
         for route in sorted(extra, key=str):
-            if route.table in tables or _without_size(route) in known:
+            like_ours = route_like_ours(route) and route.device in devices
+            if like_ours and (route.table in tables or _without_size(route) in known):
                 yield "route", route, f"remove route {show_route(route)}"
         unwanted = {chain.name for chain in part.chains} - {chain.name for chain in mine.chains}
         for chain in seen.chains:
             if chain.name in unwanted:
                 yield "chain", chain, f"remove chain {chain.name} from {chain.table}"
-        devices = {address.device for address in part.addresses}
+        own = {address.device for address in part.addresses}
         for address in sorted(seen.addresses - set(mine.addresses), key=str):
-            if address.device in devices:
+            if address.device in own:
                 yield "address", address, f"remove {address.address}/32 from {address.device}"
 
     def devices(self) -> Iterator[Found]:
@@ -266,7 +269,7 @@ def _extra_rules(part: Part, mine: Part, seen: HostState) -> Iterator[Rule]:
     for rule in seen.rules:
         if rule in once:
             once.remove(rule)
-        elif rule.table in tables or rule in part.rules:
+        elif (rule.table in tables and rule_like_ours(rule)) or rule in part.rules:
             yield rule
 
 

@@ -70,10 +70,13 @@ class SeenLock:
     text: str
 
     @staticmethod
-    def read(line: str) -> "SeenLock":
-        """From what `facts.kept.LOCK` prints."""
+    def read(line: str) -> "SeenLock | None":
+        """From what `facts.kept.LOCK` prints; None where it is something else. Whether there is a lock is told by taking it."""
         seconds, _, text = line.strip().partition(" ")
-        return SeenLock(int(seconds), text)
+        try:
+            return SeenLock(int(seconds), text)
+        except ValueError:
+            return None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from cluster.history import SeenLock
 from cluster.keepalived import Endpoint
 from cluster.listening import SeenBind, SeenListener, bind, ipv4_end, listeners
 from cluster.parts import SINGLE, Address, Chain, Route, Rule
+from cluster.routing import has_number, seen_route, seen_rule
 from cluster.vocabulary import BootFiles, Mode
 
 
@@ -120,6 +121,8 @@ class HostState:
     """Those with the length of their network: the host's own, and what others than lbctl let float. Nothing of ours."""
     rules: tuple[Rule, ...] = ()
     routes: frozenset[Route] = frozenset()
+    table_names: Mapping[int, str] = field(default_factory=dict)
+    """Names of those tables that ours have the numbers of (rt_tables): `ip` says them instead of the numbers."""
     chains: tuple[Chain, ...] = ()
     units: Mapping[str, SeenUnit] = field(default_factory=dict)
     database_users: frozenset[str] | None = frozenset()
@@ -139,6 +142,10 @@ class HostState:
     """Who looks after the host's interface; None: neither of the two."""
     network_file: str = ""
     """The name of the .network file that systemd-networkd took for the interface; empty where it does not look after it."""
+    keeps_all: bool = False
+    """Whether that file or somebody's drop-in to it says KeepConfiguration=yes, which is more than ours does."""
+    leased: frozenset[IPv4Address] = frozenset()
+    """Addresses that the host has for a time (DHCP)."""
     interfaces: tuple[ForeignLine, ...] = ()
     """Of ifupdown's files: /etc/network/interfaces and those beside it. `source`, stanzas and hooks."""
     later: tuple[ForeignLine, ...] = ()
@@ -175,6 +182,8 @@ class HostState:
 
 
 NETWORKD = "systemd-networkd.service"
+_TRUE = {"1", "yes", "y", "true", "t", "on"}
+"""systemd.syntax(7), boolean arguments."""
 
 
 class BusyError(HostError):
@@ -230,8 +239,9 @@ def _state(sections: Mapping[str, list[str]]) -> HostState:
         links={link["ifname"]: _link(link) for link in links},
         addresses=frozenset(address for address in held if address.length == SINGLE),
         wider=frozenset(address for address in held if address.length != SINGLE),
-        rules=tuple(_rule(rule) for rule in rules),
-        routes=frozenset(_route(route) for route in routes if _is_ours(route)),
+        rules=tuple(map(seen_rule, rules)),
+        routes=frozenset(map(seen_route, filter(has_number, routes))),
+        table_names={int(w[0]): w[1] for w in words("table-names")},
         chains=_chains(sections.get("chains", [])),
         units=units,
         database_users=None if unknown else frozenset(w[0] for w in words("database-users")),
@@ -243,12 +253,14 @@ def _state(sections: Mapping[str, list[str]]) -> HostState:
         services=ipvs_table(sections.get("ipvs", []), _seconds(words("persistence"))),
         boot_files=BootFiles.NETWORKD if network_file else ifupdown,
         network_file=network_file,
+        keeps_all=bool(network_file) and any(w[0] == "keeps" and w[-1].lower() in _TRUE for w in words("boot")),
+        leased=frozenset(IPv4Address(i["local"]) for _, i in inet if i.get("dynamic")),
         interfaces=tuple(map(_foreign_line, sections.get("interfaces", []))),
         later=tuple(map(_foreign_line, sections.get("later", []))),
         records="there" in "".join(sections.get("records", [])),
         established=_established(words("established")),
         daemon_args=next(reversed(sections.get("daemon-args", [])), "").partition("=")[2].strip(),
-        lock=next((SeenLock.read(line) for line in sections.get("cluster-lock", []) if line.strip()), None),
+        lock=next(filter(None, map(SeenLock.read, sections.get("cluster-lock", []))), None),
         history=tuple(sections.get("history", [])),
     )
 
@@ -286,38 +298,6 @@ def _foreign_line(line: str) -> ForeignLine:
 def _link(link: Mapping[str, Any]) -> SeenLink:
     received = link.get("stats64", {}).get("rx", {}).get("packets", 0)
     return SeenLink("UP" in link["flags"], link.get("linkinfo", {}).get("info_kind", ""), received, link.get("mtu", 0))
-
-
-def _rule(rule: Mapping[str, Any]) -> Rule:
-    source = rule.get("src")
-    table = str(rule.get("table", 0))
-    return Rule(
-        preference=int(rule["priority"]),
-        # One that somebody gave a name (rt_tables) is none of ours.
-        table={"local": 255, "main": 254, "default": 253}.get(table) or (int(table) if table.isdigit() else 0),
-        source=IPv4Address(source) if source and source not in {"all", "default"} and "srclen" not in rule else None,
-        protocol=rule.get("ipproto"),
-        source_port=int(rule["sport"]) if "sport" in rule else None,
-        mark=int(str(rule["fwmark"]), 0) if "fwmark" in rule else None,
-    )
-
-
-def _is_ours(route: Mapping[str, Any]) -> bool:
-    """IPv4, and in a table with a number: those with names are the system's."""
-    return str(route.get("table", "")).isdigit() and ":" not in f"{route['dst']}{route.get('gateway', '')}"
-
-
-def _route(route: Mapping[str, Any]) -> Route:
-    kind = route.get("type", "unicast")
-    return Route(
-        table=int(route["table"]),
-        destination=route["dst"],
-        device=route.get("dev") if kind == "unicast" else None,
-        via=IPv4Address(route["gateway"]) if "gateway" in route else None,
-        kind=kind,
-        metric=route.get("metric"),
-        advmss=next((each["advmss"] for each in route.get("metrics", ()) if "advmss" in each), None),
-    )
 
 
 def _chains(lines: Iterable[str]) -> tuple[Chain, ...]:

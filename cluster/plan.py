@@ -36,6 +36,8 @@ from cluster.gateway import moves_in_use
 from cluster.guarded import NotReplaced, not_replaced
 from cluster.interfaces import Clash, clashes
 from cluster.keepalived import Endpoint
+from cluster.leases import CURE as LEASE
+from cluster.leases import lost_lease
 from cluster.manual import Leftovers, cleared, leftovers
 from cluster.observed import HostState
 from cluster.order import (
@@ -50,6 +52,8 @@ from cluster.order import (
 )
 from cluster.parts import DAEMON_ARGS, KEEPALIVED_CONF, Thing
 from cluster.still_used import clung_to, ends_with_its_place, modes_now, modes_to_keep, takes_over_early, way_back
+from cluster.taken import CURE as TAKEN
+from cluster.taken import taken_tables
 from cluster.vocabulary import Mode, Role
 
 
@@ -114,7 +118,7 @@ class Plan:
     told: Mapping[str, str] = field(default_factory=dict)
     """Servers that refuse connections, and what a person must do: nothing that a step could mend."""
     refused: Mapping[str, str] = field(default_factory=dict)
-    """Directors that must not be changed, and why."""
+    """Hosts that must not be changed, and why: so none is."""
     cure: str = ""
     """What to do where something is refused."""
     clashes: tuple[Clash, ...] = ()
@@ -332,7 +336,13 @@ class _Planner:
                         yield f"{name}: {said}"
 
     def refused(self, steps: tuple[Step, ...], seen: Mapping[str, HostState | None]) -> tuple[dict[str, str], str]:
-        """Directors that must not be changed, each with the reason; and what to do."""
+        """Hosts that must not be changed, each with the reason; and what to do."""
+        if steps and (taken := taken_tables(self.blueprint, seen, self.in_use)):
+            return taken, TAKEN
+        changes = ((name, found, seen.get(name)) for step in steps for name, found in step.changes.items())
+        lost = {n: why for n, found, state in changes if state and (why := lost_lease(self.blueprint, n, state, found))}
+        if lost:
+            return lost, LEASE
         directors, servers = ({n: seen.get(n) for n in self.blueprint.group(role)} for role in Role)
         if steps and (moves := moves_in_use(self.blueprint.declaration, directors, servers, self.in_use)):
             return dict.fromkeys(self.blueprint.declaration.director, moves[0]), moves[1]

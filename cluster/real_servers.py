@@ -10,6 +10,7 @@ from cluster.boot import device_files
 from cluster.declaration import Declaration
 from cluster.kit import LIBRARY, Kit
 from cluster.parts import Address, Chain, File, Link, Listener, Part, Route, Rule, Thing, Unit
+from cluster.routing import WORST_METRIC
 from cluster.vocabulary import (
     CLUSTERCHECK_PORT,
     MAIN_TABLE,
@@ -20,11 +21,6 @@ from cluster.vocabulary import (
     Mode,
     ReturnPath,
 )
-
-WORST_METRIC = 4278198272
-"""Just under the kernel's last resort, as in the kernel's own documentation of VRF (Documentation/networking/vrf.rst):
-`unreachable default` with it catches replies when the table's other routes are gone."""
-
 
 ETHERNET_MTU = 1500
 """Bytes of the largest packet where nobody says otherwise (RFC 894)."""

@@ -75,8 +75,9 @@ def script(asked: Question) -> str:
     lines += [f"if [ -e {LOCK} ] && ! flock -n -s 9 9<{LOCK}; then echo '#busy'; exit; fi"]
     for section, body in _sections(asked):
         lines += [f"echo '#{section}'", body]
-    # Said all at once: line by line, each would be a packet to encrypt, to send and to take apart again.
-    return "\n".join([*lines, "echo '#end'", "}", "seen=$(look)", "printf '%s\\n' \"$seen\"", ""])
+    # Said all at once: line by line, each would be a packet to encrypt, to send and to take apart again. On a line of its own:
+    # somebody's ~/.bashrc may have begun one.
+    return "\n".join([*lines, "echo '#end'", "}", "seen=$(look)", "printf '\\n%s\\n' \"$seen\"", ""])
 
 
 def _words(items: Iterable[Any]) -> str:
@@ -133,9 +134,14 @@ def _network(asked: Question) -> Iterator[Section]:
     # Who looks after the interface. The shell reads small files itself.
     yield (
         "boot",
-        f"i=; [ -r {link} ] && read -r i <{link}; f=/run/systemd/netif/links/$i\n"
+        f"i= n= c=; [ -r {link} ] && read -r i <{link}; f=/run/systemd/netif/links/$i\n"
         '[ -n "$i" ] && [ -r "$f" ] && while IFS="=" read -r k v; do\n'
-        '[ "$k" = NETWORK_FILE ] && echo "networkd ${v##*/}"; done <"$f"\n'
+        '[ "$k" = NETWORK_FILE ] && n=$v && echo "networkd ${n##*/}"; done <"$f"\n'
+        # CriticalConnection: the same by its former name, as Debian 12's netplan writes it; ours would overrule it.
+        'if [ -n "$n" ]; then d=systemd/network/${n##*/}.d; for g in "$n" "/run/$d/"*.conf "/etc/$d/"*.conf; do\n'
+        'case $g in */lbctl.conf) continue;; esac; [ -r "$g" ] && while IFS="= " read -r k v; do\n'
+        'case $k in KeepConfiguration|CriticalConnection) c=$v;; esac; done <"$g"; done; fi\n'
+        '[ -z "$c" ] || echo "keeps $c"\n'
         "if [ -x /sbin/ifup ] || [ -x /usr/sbin/ifup ]; then echo ifupdown; fi",
     )
 
@@ -196,6 +202,8 @@ def _read(asked: Question) -> str:
         wanted += ["'#packages'", '"$d"']
     if asked.users:
         wanted += ["'#users'", "/etc/passwd"]
+    if asked.tables:
+        wanted += ["'#table-names'", "/etc/iproute2/rt_tables", "/etc/iproute2/rt_tables.d/*.conf"]
     if asked.sysctls:
         wanted += ["'#sysctls'", *(quote(f"/proc/sys/{proc_path(key)}") for key in asked.sysctls)]
         wanted += ["'#before'", "/var/lib/lbctl/before/sysctl"]
@@ -208,7 +216,8 @@ def _read(asked: Question) -> str:
         wanted += ["'#listening'", "/proc/net/tcp", "/proc/net/tcp6"]
     ports = " ".join(f"{port:04X} {port}" for port in asked.ports)
     values = (
-        f"-v packages={quote(' '.join(asked.packages))} -v users={quote(' '.join(asked.users))} -v ports={quote(ports)}"
+        f"-v packages={quote(' '.join(asked.packages))} -v users={quote(' '.join(asked.users))} -v ports={quote(ports)} "
+        f"-v tables={quote(' '.join(map(str, asked.tables)))}"
     )
     return "\n".join([*filter(None, before), f"r=$(awk {values} {quote(_READER)} {' '.join(wanted)}) || exit", _SAY])
 
@@ -229,6 +238,7 @@ function said(f, l, n,   w) {
     else if (l ~ /^Status: / && p in package) { split(l, w, " "); print p, w[4] }
   }
   else if (s == "#users") { split(l, w, ":"); if (w[1] in user) print w[1] }
+  else if (s == "#table-names") { split(l, w, " "); if (w[1] in table) print w[1], w[2] }
   else if (s == "#interfaces") { if (l ~ INTERFACES) print f ":" n ":" l }
   else if (s == "#daemon-args") { if (l ~ /^[ \t]*DAEMON_ARGS=/) print l }
   else if (s == "#later") { if (l ~ /^[ \t]*[^ \t#;].*=/) print f ":" n ":" l }
@@ -250,6 +260,7 @@ function later(b) { # Names that need no quotes only: they go into a command.
 BEGIN {
   n = split(packages, w, " "); for (i = 1; i <= n; i++) package[w[i]]
   n = split(users, w, " "); for (i = 1; i <= n; i++) user[w[i]]
+  n = split(tables, w, " "); for (i = 1; i <= n; i++) table[w[i]]
   n = split(ports, w, " "); for (i = 1; i <= n; i += 2) port[w[i]] = w[i + 1]
   for (i = 1; i < ARGC; i++) {
     f = ARGV[i]

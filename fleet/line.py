@@ -3,8 +3,9 @@
 It does not go through pyinfra's operations and facts: a host that does not answer on it is none the worse for the steps.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from shlex import quote
 from typing import Protocol
 
 import gevent
@@ -48,6 +49,19 @@ Lines = Mapping[str, Line]
 """By the host's name, in the order of the declaration."""
 
 
+BEGINS = "lbctl-begins-here"
+"""What a host says before its answer. All before that is somebody else's: Debian's bash reads ~/.bashrc also for a command that
+comes by SSH (bash(1), INVOCATION), and root's, unlike a user's, does not end at once where nobody reads along.
+"""
+
+
+def after_mark(lines: Iterable[str]) -> tuple[str, ...]:
+    """The answer alone. The mark may stand at the end of a line that somebody has begun; without it nothing was answered."""
+    said = tuple(lines)
+    begins = next((number for number, line in enumerate(said, 1) if line.rstrip().endswith(BEGINS)), len(said))
+    return said[begins:]
+
+
 class HostLine:
     """Over the connection that the steps use, too: a channel of its own."""
 
@@ -55,16 +69,18 @@ class HostLine:
         self._host, self._name = host, name
 
     def tell(self, script: str, seconds: int = LIMIT) -> Answer:
+        # The mark is said by the command: the script stays what it is to those who tell scripts apart.
+        command = f"timeout -k 5 {seconds} sh -c {quote(f'echo {BEGINS}; exec sh -s')}"
         try:
             good, output = self._host.connector.run_shell_command(
-                StringCommand(f"timeout -k 5 {seconds} sh -s"), **beside_its_steps(self._host, script, seconds + 5)
+                StringCommand(command), **beside_its_steps(self._host, script, seconds + 5)
             )
         except LbctlError as error:
             return Answer(failed=error.message.removeprefix(f"{self._name}: "))
         except (SSHException, OSError, EOFError) as error:
             return Answer(failed=str(error) or type(error).__name__)
         said = " ".join(line.strip() for line in output.stderr_lines if line.strip())
-        return Answer(tuple(output.stdout_lines), "" if good else said or "it failed without a word")
+        return Answer(after_mark(output.stdout_lines), "" if good else said or "it failed without a word")
 
     def tell_afresh(self, script: str) -> Answer:
         client = getattr(self._host.connector, "client", None)

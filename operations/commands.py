@@ -24,11 +24,14 @@ _OWN_FOLDERS = (".service.d", ".network.d", ".netdev.d")
 WAIT = 120
 """Seconds that a script waits for the one of an earlier run."""
 
+# needrestart, where it is, restarts nothing in the wake of apt, however it is set up: that would be MySQL on all servers at once
+# (needrestart(1), ENVIRONMENT).
 PRELUDE = (
     f"lock={LOCK} said=/run/lbctl.said wait={WAIT} missed=\n"
     """\
 set -u
-export LC_ALL=C DEBIAN_FRONTEND=noninteractive PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export LC_ALL=C DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 NEEDRESTART_MODE=l
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 umask 022
 previous=/var/lib/lbctl/previous before=/var/lib/lbctl/before/sysctl
 keep() { # FILE: the previous one stays readable for root

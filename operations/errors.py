@@ -17,5 +17,13 @@ class MovingGatewayError(RefusedError, OperationError):
     """nat's gateway would move under those who come by nat."""
 
 
+class TakenTableError(RefusedError, OperationError):
+    """A routing table that a server would get is somebody else's."""
+
+
+class LostLeaseError(RefusedError, OperationError):
+    """A host would lose its address for a moment."""
+
+
 class LockedError(RefusedError, OperationError):
     """Another operator's command is changing the cluster."""

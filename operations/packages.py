@@ -1,10 +1,22 @@
 """Software: on all hosts side by side, before anything else, because nothing takes longer."""
 
+from contextlib import suppress
+
 from pyinfra import host
 from pyinfra.api import deploy
 
-from operations import thing
+from cluster.leases import CURE, lost_lease
+from operations import observation, thing
+from operations.errors import LostLeaseError, NoAnswerError
 from operations.inventory import modes_in_use_now
+
+
+def refuse_lost_lease() -> None:
+    """Raises LostLeaseError where the host would lose its address for a moment, before any host is changed."""
+    with suppress(NoAnswerError):
+        plan, name = observation.blueprint(host), observation.name_of(host)
+        if why := lost_lease(plan, name, observation.seen(host), observation.found(host, modes_in_use_now(host))):
+            raise LostLeaseError(f"{name}: {why}; nothing was changed", cure=CURE)
 
 
 @deploy("all hosts")

@@ -56,6 +56,23 @@ def test_an_interface_whose_file_got_another_name() -> None:
     ]
 
 
+def test_a_file_that_keeps_more_than_ours_is_left_alone() -> None:
+    """As netplan writes it for `critical: true`."""
+    plan = Variant(Mode.DR).blueprint
+    path = "/etc/systemd/network/10-eth0.network.d/lbctl.conf"
+    bare, more = NETWORKD, replace(NETWORKD, keeps_all=True)
+    assert path in {d.item.path for d in found(plan, "lb1", Mode.DR, bare) if d.kind == "file"}
+    assert path not in {d.item.path for d in found(plan, "lb1", Mode.DR, more) if d.kind == "file"}
+    ours = replace(as_declared(plan, "lb1", {Mode.DR}, NETWORKD), keeps_all=True)
+    assert [(d.action, d.what) for d in found(plan, "lb1", Mode.DR, ours)] == [(Action.REMOVE, f"remove {path}")]
+
+
+@pytest.mark.parametrize(("boot", "keeps"), [("keeps true", True), ("keeps static", False), ("", False)])
+def test_what_its_file_keeps(boot: str, *, keeps: bool) -> None:
+    assert seen(f"networkd 10-eth0.network\n{boot}", "active").keeps_all is keeps
+    assert not seen(boot, "active").keeps_all
+
+
 def test_networkd_is_told_before_anything_that_it_would_take_away() -> None:
     plan = Variant(Mode.NAT).blueprint
     bare = HostState(boot_files=BootFiles.NETWORKD, network_file="10-eth0.network")

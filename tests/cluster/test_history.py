@@ -91,6 +91,7 @@ def seen(silent_for: int = 3, owner: Owner = OWNER) -> SeenLock:
 def test_a_lock_as_a_director_prints_it() -> None:
     assert SeenLock.read(f"12 {OWNER.write()}\n") == seen(12)
     assert SeenLock.read("-3 ") == SeenLock(-3, "")
+    assert SeenLock.read("Welcome to lb1") is SeenLock.read("") is None
 
 
 def test_one_lock_on_two_directors_is_as_lively_as_the_livelier() -> None:

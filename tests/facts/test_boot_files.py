@@ -41,6 +41,17 @@ def test_systemd_networkd_by_what_it_says_of_the_interface() -> None:
         for path in paths:
             bare.run(f"mkdir -p {path.rpartition('/')[0]}; echo >{path}")
         assert sorted(look(bare).files) == paths
+        # What ours says does not count, nor that of another interface's.
+        bare.run(
+            f"printf '[Network]\\nKeepConfiguration=static\\n' >{paths[0]}; echo KeepConfiguration=yes >{paths[1]}"
+        )
+        assert not look(bare).keeps_all
+        network = "/run/systemd/network/10-netplan-eth0.network"
+        for line in ("KeepConfiguration=true", "CriticalConnection = true"):
+            bare.run(f"mkdir -p {network.rpartition('/')[0]}; printf '[Network]\\n{line}\\n' >{network}")
+            assert look(bare).keeps_all
+        bare.run("echo KeepConfiguration=static >/etc/systemd/network/10-netplan-eth0.network.d/zz.conf")
+        assert not look(bare).keeps_all
 
 
 def test_ifupdowns_files_that_are_not_ours_are_read() -> None:
@@ -58,6 +69,17 @@ def test_ifupdowns_files_that_are_not_ours_are_read() -> None:
             ForeignLine("/etc/network/interfaces", 4, "post-up echo 1"),
             ForeignLine("/etc/network/interfaces.d/other", 1, "allow-hotplug eth1"),
         )
+
+
+def test_names_of_routing_tables_that_ours_have_the_numbers_of() -> None:
+    with Bare() as bare:
+        assert look(bare).table_names == {}
+        bare.run(
+            "mkdir -p /etc/iproute2/rt_tables.d; cd /etc/iproute2\n"
+            "printf '#\\n255\\tlocal\\n254\\tmain\\n#1\\tinr.ruhep\\n# 101 no\\n100 isp2 # a remark\\n200 isp3\\n' >rt_tables\n"
+            "printf ' 101\\tother\\n' >rt_tables.d/other.conf"
+        )
+        assert look(bare).table_names == {100: "isp2", 101: "other"}
 
 
 def test_settings_in_sysctl_files_that_are_read_after_ours() -> None:

@@ -78,6 +78,13 @@ def test_nothing_in_the_way(bare: Bare) -> None:
     assert installed(bare) == [INSTALL]
 
 
+def test_no_daemon_is_restarted_along_with_it(bare: Bare) -> None:
+    """needrestart(1), ENVIRONMENT: its hook for apt may be set up to restart what uses an old library, on all servers at once."""
+    bare.run("echo 'echo $NEEDRESTART_SUSPEND $NEEDRESTART_MODE >/run/test/seen' >/run/test/first-apt-get--y")
+    installed(bare)
+    assert bare.run("cat /run/test/seen") == "1 l\n"
+
+
 def test_another_one_is_at_work(bare: Bare) -> None:
     """dpkg's journal is not empty while it is, and is none of ours."""
     bare.run(f"touch /var/lib/dpkg/updates/0003; held {LOCK} rm /var/lib/dpkg/updates/0003")
