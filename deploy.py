@@ -13,9 +13,11 @@ is_director = "directors" in host.groups
 if is_director:
     director.refuse_locked()
     director.refuse_hand_edited()
+    director.refuse_other_file()
     director.refuse_taken_tables()
     director.refuse_moving_gateway()
     trial.clear()
+packages.refuse_taken_table()
 packages.refuse_lost_lease()
 packages.install()
 

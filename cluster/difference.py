@@ -265,11 +265,15 @@ def _is_ours(link: Link, seen: HostState) -> bool:
 
 def _extra_rules(part: Part, mine: Part, seen: HostState) -> Iterator[Rule]:
     tables = {rule.table for rule in mine.rules}
+    sources = {rule.source for rule in mine.rules if rule.source}
     once = list(mine.rules)
     for rule in seen.rules:
         if rule in once:
             once.remove(rule)
-        elif (rule.table in tables and rule_like_ours(rule)) or rule in part.rules:
+        elif rule in part.rules:
+            yield rule
+        elif rule.table in tables and (rule_like_ours(rule) or (rule.mark is None and rule.source in sources)):
+            # One by hand for all that our source sends would lead more than answers through the director.
             yield rule
 
 

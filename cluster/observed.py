@@ -162,8 +162,11 @@ class HostState:
 
     def holds(self, address: IPv4Address) -> bool:
         """Whether any device but a silent one of a real server has the address."""
-        on = (a.device for held in (self.addresses, self.wider) for a in held if a.address == address)
-        return any(device not in {"dummy0", "tunl0", "lo"} for device in on)
+        return self.holds_single(address) or _held(self.wider, address)
+
+    def holds_single(self, address: IPv4Address) -> bool:
+        """The same, as lbctl has it held: as an address alone, without the length of its network."""
+        return _held(self.addresses, address)
 
     @property
     def modes(self) -> frozenset[Mode]:
@@ -192,6 +195,10 @@ class BusyError(HostError):
 
 class UnreadableStateError(HostError):
     """A host's answer stopped half-way or is not what was asked for."""
+
+
+def _held(addresses: Iterable[Address], address: IPv4Address) -> bool:
+    return any(a.address == address and a.device not in {"dummy0", "tunl0", "lo"} for a in addresses)
 
 
 def parse(output: str) -> HostState:

@@ -83,10 +83,10 @@ def parted(declaration: Declaration, name: str, seen: Seen, contract: str) -> st
     as it was. (One that does not run yet starts beside one that cannot be asked: whether that runs is not known either.)
     """
     me = seen.get(name)
-    if me and (why := reads_another_file(me)):
-        return why
     if me is None or not floating_addresses(declaration) or _terms(me) == contract:
         return None
+    if why := reads_another_file(me):
+        return why
     active = is_active(declaration, me)
     for other in (director for director in declaration.director if director != name):
         state = seen.get(other)

@@ -55,7 +55,8 @@ def rule_like_ours(rule: Rule) -> bool:
     if rule.table == SEED_ROUTING_TABLE:
         # The how-to's has no preference of its own.
         return rule.mark == SEED_ROUTING_TABLE and not any(matches)
-    return rule.mark is None and rule.preference == rule.table and all(matches)
+    # Whatever its preference: one that is there twice has another.
+    return rule.mark is None and all(matches)
 
 
 def route_like_ours(route: Route) -> bool:

@@ -63,7 +63,7 @@ def ends_with_its_place(blueprint: Blueprint, directors: Mapping[str, HostState 
         places = {(place.address, place.port) for place in known}
         for service in state.services:
             at = service.endpoint
-            ours = at.address != declaration.director[name].address and state.holds(at.address)
+            ours = at.address != declaration.director[name].address and state.holds_single(at.address)
             count = sum(d.active for d in service.destinations if d.address in servers)
             if ours and count and (at.address, at.port) not in places:
                 yield f"{at} is declared no more: {count} connection{'s' * (count > 1)} there will be cut ({name})"

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from cluster.errors import HostError
+from cluster.errors import HostError, RefusedError
 from cluster.keepalived import Endpoint
+from cluster.leases import CURE as LEASE
 from cluster.manual import Leftovers, addresses, leftovers, places, table_lines
 from cluster.observed import HostState
 from cluster.plan import Plan, Work, plan
+from cluster.taken import CURE as TAKEN
 from fleet import deployment
 from fleet.deployment import Progress
 from fleet.session import Session
@@ -17,12 +19,18 @@ _NEEDED = frozenset({Work.INSTALL, Work.PREPARE, Work.RESTART})
 
 
 def preparation(session: Session, seen: Mapping[str, HostState | None], director: str, servers: Sequence[str]) -> Plan:
-    """Of a deploy's steps those that a trial needs, on the hosts that it needs. Raises HostError if one cannot be asked."""
+    """Of a deploy's steps those that a trial needs, on the hosts that it needs. Raises HostError if one cannot be asked,
+    RefusedError where what it has of its own would be overridden.
+    """
     hosts = {director, *servers}
     if silent := sorted(hosts & set(session.unreachable)):
         reasons = "\n  ".join(f"{name}: {session.unreachable[name]}" for name in silent)
         raise HostError(f"hosts that the trial needs cannot be reached; nothing was changed\n  {reasons}")
     whole = plan(session.blueprint, seen, session.unreachable)
+    refused = {name: why for name, why in whole.refused.items() if name in hosts and whole.cure in {TAKEN, LEASE}}
+    if refused:
+        reasons = "\n  ".join(f"{name}: {why}" for name, why in refused.items())
+        raise RefusedError(f"nothing was changed\n  {reasons}", cure=whole.cure)
     steps = (
         replace(step, changes={name: found for name, found in step.changes.items() if name in hosts})
         for step in whole.steps

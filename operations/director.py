@@ -8,12 +8,13 @@ from pyinfra.api import deploy
 from cluster.gateway import moves_in_use
 from cluster.history import locks, refusal
 from cluster.observed import HostState
-from cluster.order import first_to_float, standing_down, turns
+from cluster.order import first_to_float, reads_another_file, standing_down, turns
 from cluster.parts import NETWORK, Thing
+from cluster.plan import OWN_FILE
 from cluster.taken import CURE, taken_tables
 from facts import here
 from operations import gate, keepalived, observation, thing
-from operations.errors import LockedError, MovingGatewayError, NoAnswerError, TakenTableError
+from operations.errors import LockedError, MovingGatewayError, NoAnswerError, OtherFileError, TakenTableError
 from operations.inventory import modes_in_use_now, states
 
 
@@ -39,6 +40,14 @@ def refuse_hand_edited() -> None:
     """Raises HandEditedError before any host is changed: with -y pyinfra does not look into operations while it prepares."""
     with suppress(NoAnswerError):  # that host fails by itself, at its first operation
         thing.refuse_hand_edited(host, modes_in_use_now(host))
+
+
+def refuse_other_file() -> None:
+    """Raises OtherFileError where keepalived reads another file and something is to be changed here, before any host is."""
+    with suppress(NoAnswerError):
+        why = reads_another_file(observation.seen(host))
+        if why and observation.found(host, modes_in_use_now(host)):
+            raise OtherFileError(f"{observation.name_of(host)}: {why}; nothing was changed", cure=OWN_FILE)
 
 
 def refuse_locked() -> None:

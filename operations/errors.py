@@ -17,6 +17,10 @@ class MovingGatewayError(RefusedError, OperationError):
     """nat's gateway would move under those who come by nat."""
 
 
+class OtherFileError(RefusedError, OperationError):
+    """keepalived is told to read another file than ours."""
+
+
 class TakenTableError(RefusedError, OperationError):
     """A routing table that a server would get is somebody else's."""
 

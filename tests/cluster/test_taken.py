@@ -138,3 +138,14 @@ def test_the_howtos_table_is_taken_over_and_so_is_a_way_back_by_hand() -> None:
         Route(ROUTING_TABLE, "default", "eth0", IPv4Address("10.0.0.12")),
     )
     assert taken_tables(NAT, {"db1": having(bare(IFUPDOWN), by_hand)}, frozenset({Mode.NAT})) == {}
+    # It goes: all that db1 sends from its own address would leave through the director, not its answers alone.
+    found = differences(NAT.footprint("db1", {Mode.NAT}), NAT.known("db1"), having(bare(IFUPDOWN), by_hand))
+    assert {d.item for d in found if d.action is Action.REMOVE} == {by_hand[0]}
+
+
+def test_a_rule_of_ours_that_is_there_twice_goes_whatever_its_preference() -> None:
+    state = as_declared(NAT, "db1", {Mode.NAT})
+    twice = tuple(replace(rule, preference=101) for rule in state.rules if rule.table == ROUTING_TABLE and rule.source)
+    assert twice
+    found = differences(NAT.footprint("db1", {Mode.NAT}), NAT.known("db1"), having(state, twice))
+    assert {d.item for d in found if d.action is Action.REMOVE} == set(twice)
