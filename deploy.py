@@ -14,10 +14,9 @@ if is_director:
     director.refuse_locked()
     director.refuse_hand_edited()
     director.refuse_other_file()
-    director.refuse_taken_tables()
     director.refuse_moving_gateway()
     trial.clear()
-packages.refuse_taken_table()
+packages.refuse_taken_tables()
 packages.refuse_lost_lease()
 packages.install()
 

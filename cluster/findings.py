@@ -60,9 +60,7 @@ def of_verify(verdicts: Sequence[Verdict], remarks: Sequence[str], *, by: str, p
 def _of_endpoint(verdict: Verdict) -> Iterator[Finding]:
     probe = verdict.probe
     where = f"{probe.endpoint.service} {probe.endpoint}"
-    counts = ", ".join(f"{name} {count}" for name, count in sorted(verdict.answers.items())) or (
-        "no answer" if verdict.tried else "not tried"
-    )
+    counts = ", ".join(f"{name} {count}" for name, count in sorted(verdict.answers.items())) or verdict.nobody
     said = "; ".join((counts, *verdict.faults))
     passed = Outcome.OK if verdict.tried else Outcome.UNKNOWN
     yield Finding(outcome=passed if verdict.healthy else Outcome.BAD, text=f"{where} ({probe.word}): {said}")

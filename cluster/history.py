@@ -78,6 +78,11 @@ class SeenLock:
         except ValueError:
             return None
 
+    @staticmethod
+    def among(lines: "Iterable[str]") -> "SeenLock | None":
+        """The first that is one."""
+        return next(filter(None, map(SeenLock.read, lines)), None)
+
 
 @dataclass(frozen=True)
 class Lock:

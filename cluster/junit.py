@@ -58,9 +58,7 @@ def _case(cluster: str, verdict: Verdict) -> ET.Element:
         failure.text = _text("\n".join(verdict.faults))
     elif not verdict.tried:
         ET.SubElement(case, "skipped", message=_text("; ".join(verdict.remarks)))
-    counts = "  ".join(f"{name} {count}" for name, count in sorted(verdict.answers.items())) or (
-        "no answer" if verdict.tried else "not tried"
-    )
+    counts = "  ".join(f"{name} {count}" for name, count in sorted(verdict.answers.items())) or verdict.nobody
     ET.SubElement(case, "system-out").text = _text("\n".join((counts, *verdict.remarks)))
     return case
 

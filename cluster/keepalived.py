@@ -188,6 +188,11 @@ def floating_addresses(declaration: Declaration) -> tuple[IPv4Address, ...]:
     return (*gateway, *declaration.vips)
 
 
+def addresses_of_directors(declaration: Declaration) -> frozenset[IPv4Address]:
+    """By which a packet may be sent to one: each one's own, and what moves between them."""
+    return frozenset((*floating_addresses(declaration), *(each.address for each in declaration.director.values())))
+
+
 def hand_over_seconds(declaration: Declaration) -> float:
     """How long a director whose keepalived stops goes on forwarding, in seconds: until its peer has surely taken over.
 

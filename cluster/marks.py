@@ -10,17 +10,14 @@ from cluster.declaration import Declaration
 from cluster.firewall import TCP, UDP, Packet
 from cluster.footprint import Blueprint
 from cluster.iptables import rule
-from cluster.keepalived import floating_addresses
+from cluster.keepalived import addresses_of_directors
 from cluster.observed import HostState
 
 
 def to_directors(blueprint: Blueprint, host: str, marks: tuple[str, ...], state: HostState) -> Iterator[str]:
     """Those of `marks`, rules for what this server sends, that a rule leads to a table with a director as its gateway."""
     declaration = blueprint.declaration
-    addresses = {director.address for director in declaration.director.values()}
-    directors = (
-        addresses | set(floating_addresses(declaration)) | set(map(declaration.gateway_for, declaration.director))
-    )
+    directors = addresses_of_directors(declaration)
     tables = {route.table for route in state.routes if route.destination == "default" and route.via in directors}
     leading = {each.mark for each in state.rules if each.mark and each.table in tables}
     answers = list(_answers(declaration, host))

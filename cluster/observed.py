@@ -267,7 +267,7 @@ def _state(sections: Mapping[str, list[str]]) -> HostState:
         records="there" in "".join(sections.get("records", [])),
         established=_established(words("established")),
         daemon_args=next(reversed(sections.get("daemon-args", [])), "").partition("=")[2].strip(),
-        lock=next(filter(None, map(SeenLock.read, sections.get("cluster-lock", []))), None),
+        lock=SeenLock.among(sections.get("cluster-lock", [])),
         history=tuple(sections.get("history", [])),
     )
 

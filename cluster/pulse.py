@@ -129,7 +129,7 @@ def _pulse(sections: Mapping[str, list[str]]) -> Pulse:
         rates=counters(sections.get("rates", [])),
         answers=dict(_answer(line) for line in sections.get("answers", []) if line.strip()),
         listening=_ports(sections["listening"]) if "listening" in sections else None,
-        lock=next(filter(None, map(SeenLock.read, sections.get("cluster-lock", []))), None),
+        lock=SeenLock.among(sections.get("cluster-lock", [])),
         history=tuple(sections.get("history", [])),
     )
 

@@ -4,7 +4,7 @@ What is not as it should be is said once more, in a line each, in `Status.troubl
 drained or stands by, and a change that is under way, are no trouble.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from ipaddress import IPv4Address
@@ -260,9 +260,9 @@ def _troubles(blueprint: Blueprint, found: Status) -> Iterator[str]:
     yield from _of_directors(blueprint, found)
     for endpoint in found.endpoints:
         yield from _of_endpoint(endpoint, found)
-    yield from _of_servers(found)
+    yield from _told_once(_of_servers(found))
     if not found.under_way:
-        yield from _of_backups(found)
+        yield from _told_once(_of_backups(found))
     unseen = {host: why for host, why in found.drift_unknown.items() if why not in NO_TROUBLE}
     yield from (f"{host} could not be compared: {why.splitlines()[0]}" for host, why in unseen.items())
     if found.drift and not found.under_way:
@@ -311,9 +311,7 @@ def _of_endpoint(endpoint: EndpointView, found: Status) -> Iterator[str]:
         yield f"{where}: nobody serves it"
 
 
-def _of_servers(found: Status) -> Iterator[str]:
-    """What is said of a server in several places is one trouble."""
-    places: dict[str, list[str]] = {}
+def _of_servers(found: Status) -> Iterator[tuple[str, str]]:
     for endpoint in found.endpoints:
         for server in endpoint.servers if endpoint.in_table else ():
             what = ""
@@ -322,16 +320,21 @@ def _of_servers(found: Status) -> Iterator[str]:
             elif server.health is Health.SERVING and server.why:
                 what = f"{server.name} is in rotation in {{}}, but {server.why}"
             if what:
-                places.setdefault(what, []).append(f"{endpoint.service} {endpoint.place}")
-    yield from (what.replace("{}", ", ".join(where), 1) for what, where in places.items())
+                yield what, f"{endpoint.service} {endpoint.place}"
 
 
-def _of_backups(found: Status) -> Iterator[str]:
-    places: dict[str, list[str]] = {}
+def _of_backups(found: Status) -> Iterator[tuple[str, str]]:
     for each in found.unready:
         what = f"{each.director}, the backup, would send clients of {{}} not to {each.server}: {each.why}"
-        places.setdefault(what, []).append(f"{each.service} {each.endpoint}")
-    yield from (what.replace("{}", ", ".join(where), 1) for what, where in places.items())
+        yield what, f"{each.service} {each.endpoint}"
+
+
+def _told_once(said: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """What is said of a server in several places is one trouble. `said`: what, with {} for where, and where."""
+    places: dict[str, list[str]] = {}
+    for what, where in said:
+        places.setdefault(what, []).append(where)
+    yield from (what.replace("{}", ", ".join(all_of_them), 1) for what, all_of_them in places.items())
 
 
 def _otherwise(server: ServerView, endpoint: EndpointView) -> Iterator[str]:

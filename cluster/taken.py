@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from cluster.difference import show_route, show_rule
 from cluster.footprint import Blueprint
-from cluster.keepalived import floating_addresses
+from cluster.keepalived import addresses_of_directors
 from cluster.observed import HostState
 from cluster.order import Seen
 from cluster.parts import Part, Route
@@ -57,6 +57,4 @@ def _leads_to_us(blueprint: Blueprint, route: Route) -> bool:
     if route.table == SEED_ROUTING_TABLE:
         return route.via in blueprint.declaration.network
     declared = filter(None, (blueprint.declaration, blueprint.former))
-    return any(
-        route.via in {*floating_addresses(d), *(director.address for director in d.director.values())} for d in declared
-    )
+    return any(route.via in addresses_of_directors(each) for each in declared)

@@ -119,6 +119,11 @@ class Verdict:
         return bool(self.answers or errors or self.faults)
 
     @property
+    def nobody(self) -> str:
+        """What stands in the place of names where no server answered."""
+        return "no answer" if self.tried else "not tried"
+
+    @property
     def healthy(self) -> bool:
         """No fault was found; also where nothing was tried."""
         return not self.faults

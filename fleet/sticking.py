@@ -14,6 +14,7 @@ before the command ends.
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import gevent
 
@@ -79,7 +80,7 @@ def learnt_back(session: Session, move: Move, say: Say) -> None:
             gevent.sleep(1)
         gevent.sleep(COPIED)
         began = time.monotonic()
-        while (unknown := _unknown(source, target))[0] and time.monotonic() - began < EQUAL_WITHIN:
+        while (unknown := _unknown(source, target)).missing and time.monotonic() - began < EQUAL_WITHIN:
             gevent.sleep(1)
     except KeyboardInterrupt:
         say(f"not waited for: that {move.source} knows again where clients go")
@@ -88,8 +89,8 @@ def learnt_back(session: Session, move: Move, say: Say) -> None:
         against = error.message
     if against:
         say(f"{move.source} cannot take over again yet: {against}")
-    elif unknown[0]:
-        say(_told(move.source, unknown))
+    elif unknown.missing:
+        say(unknown.told(move.source))
 
 
 def _not_at_service(source: Line, target: Line) -> str | None:
@@ -124,24 +125,33 @@ def _learnt(lines: Lines, move: Move, say: Say) -> None:
         unknown = _unknown(lines[move.source], lines[move.target])
         passed = time.monotonic() - began
         # What it remembers otherwise is never replaced: it is not waited for.
-        if passed > EQUAL_WITHIN or (not unknown[0] and passed >= LEARN):
+        if passed > EQUAL_WITHIN or (not unknown.missing and passed >= LEARN):
             break
-    if any(unknown[:2]):
-        say(_told(move.target, unknown))
+    if unknown.missing or unknown.otherwise:
+        say(unknown.told(move.target))
 
 
-def _told(name: str, unknown: tuple[Known, Known, Known]) -> str:
-    missing, otherwise, there = unknown
-    new = f"{name} does not know where {len(missing)} of {len(there)} clients go, which open no connection now"
-    old = f"{name} remembers another server for {len(otherwise)} of {len(there)} clients"
-    said = "; ".join(words for words, them in ((new, missing), (old, otherwise)) if them)
-    return f"{said}: through it their next connection may go to another server"
+class _Unknown(NamedTuple):
+    """Where clients go, as one director knows it and another one does not."""
+
+    missing: Known
+    otherwise: Known
+    """The other one remembers another server."""
+    there: Known
+    """All that the first one knows."""
+
+    def told(self, name: str) -> str:
+        of_all = f"of {len(self.there)} clients"
+        new = f"{name} does not know where {len(self.missing)} {of_all} go, which open no connection now"
+        old = f"{name} remembers another server for {len(self.otherwise)} {of_all}"
+        said = "; ".join(words for words, them in ((new, self.missing), (old, self.otherwise)) if them)
+        return f"{said}: through it their next connection may go to another server"
 
 
-def _unknown(source: Line, target: Line) -> tuple[Known, Known, Known]:
-    """Where clients go: what `target` does not know, what it remembers otherwise, all that `source` knows. Raises HostError."""
+def _unknown(source: Line, target: Line) -> _Unknown:
+    """What `source` knows and `target` does not. Raises HostError."""
     there, known = stuck(source.tell(CONNECTIONS).whole()), stuck(target.tell(CONNECTIONS).whole())
     # What ended between the two looks is not missing.
     missing = (there - known) & stuck(source.tell(CONNECTIONS).whole())
     otherwise = remembered_otherwise(missing, known)
-    return missing - otherwise, otherwise, there
+    return _Unknown(missing - otherwise, otherwise, there)

@@ -54,6 +54,11 @@ class Login:
     option_files: bool = True
     """False: the machine's own option files have no say."""
 
+    @property
+    def in_a_file(self) -> bool:
+        """Whether the client reads a file of ours, which says the password after those that it would have read."""
+        return self.password is not None and self.option_files
+
 
 class Heard(Protocol):
     """What came of a script."""
@@ -194,7 +199,7 @@ def _password(login: Login) -> str:
     """
     if login.password is None:
         return ":"
-    if not login.option_files:
+    if not login.in_a_file:
         return f"MYSQL_PWD={shlex.quote(login.password)}; export MYSQL_PWD"
     usual = (
         f"{_at_home(login.defaults_file)}" if login.defaults_file else '/etc/my.cnf /etc/mysql/my.cnf "$HOME/.my.cnf"'
@@ -221,18 +226,17 @@ def _in_an_option_file(password: str) -> str:
 
 def _sql(probe: Probe, login: Login, connect_timeout: int) -> str:
     endpoint = probe.endpoint
-    options = ["--no-defaults"] if not login.option_files else []
-    options = [f"--defaults-file={login.defaults_file}"] if login.defaults_file else options
-    of_ours = login.password is not None and login.option_files
-    options = [] if of_ours else options
-    options += [f"--user={login.user}"] if login.user else []
+    files = "" if login.option_files else "--no-defaults"
+    files = shlex.quote(f"--defaults-file={login.defaults_file}") if login.defaults_file else files
+    files = '--defaults-file="$options"' if login.in_a_file else files
+    options = [f"--user={login.user}"] if login.user else []
     options += ["--protocol=tcp", f"--host={endpoint.address}", f"--port={endpoint.port}"]
     options += [f"--connect-timeout={connect_timeout}", "--batch", "--skip-column-names"]
     # Unbuffered: what was said before a large answer is heard also where that never comes.
     options += ["--unbuffered"] if probe.large else []
     options += [f"--execute={_query(probe.large)}"]
-    first = '--defaults-file="$options" ' if of_ours else ""
-    return f'$limit "$client" {first}{shlex.join(options)}'
+    # Which files are read is said first, or not at all.
+    return " ".join(filter(None, ('$limit "$client"', files, shlex.join(options))))
 
 
 def _query(large: int) -> str:

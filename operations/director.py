@@ -11,10 +11,9 @@ from cluster.observed import HostState
 from cluster.order import first_to_float, reads_another_file, standing_down, turns
 from cluster.parts import NETWORK, Thing
 from cluster.plan import OWN_FILE
-from cluster.taken import CURE, taken_tables
 from facts import here
 from operations import gate, keepalived, observation, thing
-from operations.errors import LockedError, MovingGatewayError, NoAnswerError, OtherFileError, TakenTableError
+from operations.errors import LockedError, MovingGatewayError, NoAnswerError, OtherFileError
 from operations.inventory import modes_in_use_now, states
 
 
@@ -67,15 +66,6 @@ def refuse_moving_gateway() -> None:
         seen = states(host, "directors"), states(host, "real_servers")
         if moves := moves_in_use(declaration, *seen, modes_in_use_now(host)):
             raise MovingGatewayError(f"{moves[0]}; nothing was changed", cure=moves[1])
-
-
-def refuse_taken_tables() -> None:
-    """Raises TakenTableError where a server's routing table is somebody else's, before any host is changed."""
-    with suppress(NoAnswerError):
-        found = taken_tables(observation.blueprint(host), states(host, "real_servers"), modes_in_use_now(host))
-        if found:
-            reasons = "; ".join(f"{name}: {why}" for name, why in found.items())
-            raise TakenTableError(f"{reasons}; nothing was changed", cure=CURE)
 
 
 @deploy("director")

@@ -111,12 +111,17 @@ def rules(director: Bare) -> list[str]:
     return [line.partition("\t")[2] for line in shown if line.startswith(f"{TABLE}:")]
 
 
-@pytest.mark.namespace
-def test_it_lasts_until_a_while_after_the_gateway_has_come(director: Bare, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(untranslated, "AFTER", 1)
+def begun(director: Bare) -> str:
     begin = leading(NAT, MOVE)
     assert begin is not None
     director.run(begin)
+    return begin
+
+
+@pytest.mark.namespace
+def test_it_lasts_until_a_while_after_the_gateway_has_come(director: Bare, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(untranslated, "AFTER", 1)
+    begin = begun(director)
     expected = [f"from 10.0.0.{n} ipproto tcp sport 3306 lookup {TABLE}" for n in (1, 2, 3)]
     assert rules(director) == expected
     assert "via 10.0.0.4 dev eth0" in director.run(f"{ARRIVING} 3306")
@@ -134,9 +139,7 @@ def test_and_no_longer_than_that_where_it_never_comes(director: Bare, monkeypatc
     """The operator's machine may have died."""
     monkeypatch.setattr(untranslated, "AFTER", 1)
     monkeypatch.setattr(untranslated, "SECONDS", 2)
-    begin = leading(NAT, MOVE)
-    assert begin is not None
-    director.run(begin)
+    begun(director)
     assert len(rules(director)) == len(NAT.real_server)
     assert within(30, lambda: not rules(director))
 
@@ -144,9 +147,7 @@ def test_and_no_longer_than_that_where_it_never_comes(director: Bare, monkeypatc
 @pytest.mark.namespace
 def test_it_can_be_ended_at_once(director: Bare, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(untranslated, "AFTER", 1)
-    begin = leading(NAT, MOVE)
-    assert begin is not None
-    director.run(begin)
+    begun(director)
     director.run(STRAIGHT)
     director.run(STRAIGHT)
     assert rules(director) == []
